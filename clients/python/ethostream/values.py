@@ -1,0 +1,287 @@
+"""What the client gives and takes: frozen values with numpy arrays, no protobuf.
+
+Axes: T frames, N animals, K keypoints, C behaviors. Positions are px of the frame as sent; 0 is
+the center of the first pixel.
+"""
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Freshness = Literal["all", "latest", "deadline"]
+Encoding = Literal["gray", "rgb", "bgr", "jpeg", "png"]
+Color = Literal["gray", "rgb", "bgr"]
+
+
+class FrameStatus(enum.IntEnum):
+    """What decoding a frame of a file gave."""
+
+    OK = 1
+    REPEATED = 2
+    """Shown again by the container; the pixels are those of the frame before."""
+    MISSING = 3
+    """A frame should be here and is not."""
+    CORRUPT = 4
+    """There, but damaged."""
+
+
+class BehaviorStatus(enum.IntEnum):
+    """What a behavior result rests on."""
+
+    OK = 1
+    HELD = 2
+    """The recording runs at a multiple of the bundle's rate: the last evaluated frame's answer."""
+    NO_CONTEXT = 3
+    """Too few frames before this one."""
+    NO_FRAME = 4
+    """The frame itself was skipped or failed."""
+    ERROR = 5
+    """The engine failed on this frame, or the connection broke before the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleVersion:
+    """Name and version of a bundle."""
+
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        """Show as name@version."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class BundleSelection:
+    """A bundle to run, with what may be changed for this request."""
+
+    name: str
+    version: int = 0
+    """0 = the highest that is loaded."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """Behavior bundles: thresholds in (0, 1) by behavior name, instead of the bundle's own."""
+
+
+Bundles = str | BundleSelection | Sequence[str | BundleSelection]
+"""Bundles to run: names, `name@version`, or selections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """The part of a frame that the models look at, px of the frame as sent."""
+
+    x_px: int
+    y_px: int
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoseModel:
+    """What a pose bundle answers."""
+
+    keypoints: tuple[str, ...]
+    skeleton: tuple[tuple[str, str], ...]
+    left_right: tuple[tuple[str, str], ...]
+    max_animals: int
+    confidence_cutoff: float
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviorModel:
+    """What a behavior bundle answers."""
+
+    behaviors: tuple[str, ...]
+    exclusive: bool
+    thresholds: tuple[float, ...]
+    min_bout_frames: tuple[int, ...]
+    frame_rate_hz: float
+    frame_rate_tolerance: float
+    past_frames: int
+    future_frames: int
+    max_gap_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class BundleInfo:
+    """One bundle as the server describes it."""
+
+    bundle: BundleVersion
+    task: Literal["pose", "behavior"]
+    description: str
+    state: str
+    """available, loading, ready, unloading or failed."""
+    reason: str
+    """Why it failed; empty otherwise."""
+    input_width_px: int
+    input_height_px: int
+    engine: str
+    precision: str
+    pose: PoseModel | None
+    behavior: BehaviorModel | None
+    metrics: Mapping[str, float]
+    """Held-out figures of the card by name, such as mean_error_px."""
+    manifest_sha256: str
+    card: str = ""
+    """Markdown; only `model()` fills it."""
+    parity_json: str = ""
+    """JSON; only `model()` fills it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimings:
+    """Where the server's time for a frame went, ns on its monotonic clock."""
+
+    queue_ns: int
+    decode_ns: int
+    preprocess_ns: int
+    batch_wait_ns: int
+    engine_ns: int
+    postprocess_ns: int
+    total_ns: int
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoseResult:
+    """The animals that one pose bundle found in one frame."""
+
+    bundle: str
+    version: int
+    keypoints_xy: NDArray[np.float32]
+    """(N, K, 2) px of the frame as sent."""
+    confidence: NDArray[np.float32]
+    """(N, K) in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameOutcome:
+    """The one answer to a frame that `send` took."""
+
+    frame_index: int
+    capture_time_ns: int
+    """As given to `send`."""
+    kind: Literal["result", "skipped", "error"]
+    poses: tuple[PoseResult, ...] = ()
+    """Answers of the pose bundles, in the order of the stream's bundles; empty unless a result."""
+    reason: str = ""
+    """Skipped: replaced, too_old or no_credit (left out by this client because as many frames as
+    allowed were in flight). Error: invalid_frame, too_large, decode_failed, engine_failed or lost
+    (the connection broke before the answer)."""
+    message: str = ""
+    """Error: what happened and what to do."""
+    timings: StageTimings | None = None
+    """None where the server did not see the frame."""
+    arrival_time_ns: int = 0
+    """When the frame arrived, on the server's wall clock, ns since 1970; 0 where it did not."""
+    round_trip_ns: int = 0
+    """From `send` until this answer was here, ns on this machine's monotonic clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviorResult:
+    """What one behavior bundle says of one frame, later than its outcome by the look-ahead."""
+
+    frame_index: int
+    capture_time_ns: int
+    bundle: str
+    version: int
+    behaviors: tuple[str, ...]
+    """Names, in the order of the arrays."""
+    status: BehaviorStatus
+    probabilities: NDArray[np.float32] | None
+    """(C,) in [0, 1]; None without context."""
+    present: NDArray[np.bool_] | None
+    """(C,) by threshold, or the most probable one where exclusive; None without context."""
+    latency_ns: int
+    """From the frame's arrival to this answer, ns on the server's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What the server knows of a video before it decodes it."""
+
+    width_px: int
+    height_px: int
+    frame_rate_hz: float
+    """Average rate; 0 where the container does not say."""
+    claimed_frames: int
+    """Number of frames that the container claims; 0 where it does not say."""
+    codec: str
+    decoder: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoStarted:
+    """An analysis begins."""
+
+    info: VideoInfo
+    bundles: tuple[BundleInfo, ...]
+    """With resolved versions."""
+    strides: tuple[int, ...]
+    """Behavior bundles: every how many-th frame is looked at, in the order of `bundles`."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFinished:
+    """An analysis is complete."""
+
+    frames: int
+    frames_ok: int
+    frames_failed: int
+    message: str
+    """What was wrong with the file; empty when nothing was."""
+    total_ns: int
+    """Wall time on the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoseColumns:
+    """Poses of T frames by one bundle; NaN in rows without a result."""
+
+    bundle: BundleVersion
+    keypoints_xy: NDArray[np.float32]
+    """(T, N, K, 2) px of the video's frame."""
+    confidence: NDArray[np.float32]
+    """(T, N, K) in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviorColumns:
+    """Behavior of T frames by one bundle; NaN and false in rows without context."""
+
+    bundle: BundleVersion
+    status: NDArray[np.uint8]
+    """(T,) numbers of BehaviorStatus."""
+    probabilities: NDArray[np.float32]
+    """(T, C) in [0, 1]."""
+    present: NDArray[np.bool_]
+    """(T, C) by threshold, without the bout rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultChunk:
+    """Results of T consecutive frames of a video."""
+
+    frame_index: NDArray[np.int64]
+    """(T,) in presentation order of the file, from 0."""
+    pts_ns: NDArray[np.int64]
+    """(T,) presentation times, ns."""
+    status: NDArray[np.uint8]
+    """(T,) numbers of FrameStatus."""
+    poses: tuple[PoseColumns, ...] = ()
+    behaviors: tuple[BehaviorColumns, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A video that was uploaded."""
+
+    upload_id: str
+    size_bytes: int
+    sha256: str
+    """Hexadecimal, of the bytes that the server received; equals that of the bytes sent."""

@@ -1,0 +1,1 @@
+"""Subcommands of `ethostream` that the export package brings."""

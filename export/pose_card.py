@@ -1,0 +1,112 @@
+"""CARD.md of a pose bundle: what a user must know before trusting it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from export.parity import ParityReport
+from training.pose.settings import PoseTraining
+from training.runs import Run
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredPart:
+    """Figures of one kind of held-out frames."""
+
+    title: str
+    """Such as `held-out real frames`."""
+    frames: int
+    figures: Mapping[str, object]
+    """As `training.pose.evaluate.summarize` returns them."""
+
+
+def write_card(
+    run: Run,
+    settings: PoseTraining,
+    parts: list[MeasuredPart],
+    parity: ParityReport,
+    *,
+    license: str,
+    about: str,
+) -> str:
+    """Return the Markdown text.
+
+    Args:
+        run: the training run.
+        settings: its settings.
+        parts: figures by kind of held-out frames, measured with torch in fp32.
+        parity: what the engines gave.
+        license: license of the weights.
+        about: Markdown on the sources, their licenses and the intended use.
+    """
+    split = run.split()
+    spec = settings.input
+    loop = settings.loop
+    lines = [
+        "# Keypoints: " + ", ".join(settings.keypoints),
+        "",
+        about.strip(),
+        "",
+        "## Error",
+        "",
+        "Euclidean distance in px of the frame as sent, between the found and the labelled point;",
+        "all points count, whatever their confidence. Measured with torch in fp32.",
+        "",
+        "| frames | keypoint | points | mean px | median px | RMSE px | confident "
+        "| mean px of these |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for part in parts:
+        lines += _rows(part)
+    lines += [
+        "",
+        "## Training",
+        "",
+        f"- Split: {split.rule}, drawn with seed {split.seed}: {len(split.training)} trained, "
+        f"{len(split.validation)} chose the epoch, {len(split.test)} are reported above. "
+        "`split.json` names them all.",
+        f"- Views: {settings.views_per_epoch} an epoch for up to {loop.max_epochs} epochs, "
+        f"{settings.simulated_share:.0%} of them of {settings.simulated_frames} simulated frames.",
+        f"- Input: {spec.width_px}x{spec.height_px} px {spec.color}, {spec.fit}.",
+        f"- Backbone: MobileNetV2, weights {settings.backbone_weights or 'random'}.",
+        f"- Run `{run.name}` at commit `{run.versions()['commit']}`, "
+        f"torch {run.versions()['torch']}, seed {loop.seed}.",
+        f"- SHA-256 of the labelled data: `{settings.data_sha256}`.",
+        "",
+        "## Engines",
+        "",
+        f"Against {parity.reference} on {parity.samples} held-out frames. Gate: {parity.gate}.",
+        "",
+        "| engine | precision | passed | mean distance px | max distance px |",
+        "|---|---|---|---|---|",
+    ]
+    for row in parity.rows:
+        mean, largest = row.figures["mean_distance_px"], row.figures["max_distance_px"]
+        lines.append(
+            f"| {row.engine} {row.engine_version} | {row.precision} | "
+            f"{'yes' if row.passed else 'no'} | {mean:.4f} | {largest:.4f} |"
+        )
+    lines += ["", "## License", "", f"The weights: {license}.", ""]
+    return "\n".join(lines)
+
+
+def _rows(part: MeasuredPart) -> list[str]:
+    per_keypoint = part.figures["per_keypoint"]
+    assert isinstance(per_keypoint, dict), "summarize gives figures by keypoint"
+    title = f"{part.frames} {part.title}"
+    rows = [_row(title, "**all**", part.figures)]
+    return rows + [_row("", name, figures) for name, figures in per_keypoint.items()]
+
+
+def _row(title: str, keypoint: str, figures: Mapping[str, object]) -> str:
+    numbers = [
+        _number(figures.get(name)) for name in ("mean_error_px", "median_error_px", "rmse_px")
+    ]
+    share = figures.get("confident_share")
+    confident = f"{share:.1%}" if isinstance(share, float) else "-"
+    sure = _number(figures.get("confident_mean_error_px"))
+    cells = [title, keypoint, str(figures["points"]), *numbers, confident, sure]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _number(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else "-"

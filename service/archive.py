@@ -1,0 +1,293 @@
+"""One video from a file to result chunks: decode, resize, the same graphs as live, columns.
+
+Decoding runs ahead in a worker process, batches form in the scheduler from a bounded number of
+frames in flight, and rows leave in the order of the file. Memory does not grow with its length.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from service import metrics
+from service.behavior_stream import BehaviorStream, choose_stride, choose_thresholds
+from service.errors import EthostreamError, InvalidConfig, InvalidRequest
+from service.pose import poses_in_frame
+from service.preprocess import CropRegion, Placement, to_model_input
+from service.repository import LoadedBundle
+from service.scheduler import Answer, Scheduler, Work
+from service.session import Selection
+from service.values import (
+    BehaviorAnswer,
+    BehaviorColumns,
+    FrameStatus,
+    PoseColumns,
+    Poses,
+    ResultChunk,
+    VideoFrame,
+    VideoInfo,
+)
+from service.video import DecodeWorkers
+
+log = structlog.get_logger("ethostream.archive")
+
+
+class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How videos are analyzed."""
+
+    frames_in_flight: int = 32
+    """Frames of one video between decoding and the result chunk: four of the largest batches, so
+    that the device never waits for one."""
+    frames_per_chunk: int = 128
+    """Rows of a result chunk where the request says nothing."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("frames_in_flight", "frames_per_chunk"):
+            if getattr(self, name) < 1:
+                raise InvalidConfig(f"archive.{name} is {getattr(self, name)}; give at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoOptions:
+    """What to do with a video."""
+
+    selections: tuple[Selection, ...]
+    crop: CropRegion | None = None
+    first_frame: int = 0
+    frame_limit: int = 0
+    """0 takes all."""
+    frames_per_chunk: int = 0
+    """0 takes the default."""
+    frame_rate_hz: float = 0.0
+    """0 takes the container's."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoStarted:
+    """The analysis begins."""
+
+    info: VideoInfo
+    bundles: tuple[LoadedBundle, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFinished:
+    """The analysis is complete."""
+
+    frames: int
+    frames_ok: int
+    frames_failed: int
+    message: str
+    total_seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    frame_index: int
+    pts_ns: int
+    status: FrameStatus
+    poses: list[tuple[asyncio.Future[Answer], Placement] | None]
+    behaviors: list[asyncio.Future[BehaviorAnswer] | BehaviorAnswer]
+
+
+@dataclass(frozen=True, slots=True)
+class _DoneRow:
+    frame_index: int
+    pts_ns: int
+    status: FrameStatus
+    poses: list[Poses | None]
+    behaviors: list[BehaviorAnswer]
+
+
+class VideoAnalysis:
+    """Analyzes one video; `run` is iterated once."""
+
+    def __init__(
+        self,
+        options: VideoOptions,
+        scheduler: Scheduler,
+        workers: DecodeWorkers,
+        config: ArchiveConfig,
+        threads: Executor,
+    ) -> None:
+        if not options.selections:
+            raise InvalidRequest("no bundle is named; name at least one, see `ethostream models`")
+        self._options = options
+        self._scheduler = scheduler
+        self._workers = workers
+        self._config = config
+        self._threads = threads
+        bundles = [one.loaded for one in options.selections]
+        self._pose = [one for one in bundles if one.bundle.manifest.pose is not None]
+        self._behavior = [one for one in options.selections if one.loaded not in self._pose]
+        self._specs = {one.bundle.manifest.input for one in bundles}
+        self._counts = {"ok": 0, "failed": 0}
+        self._messages: list[str] = []
+
+    async def run(self, path: Path) -> AsyncIterator[VideoStarted | ResultChunk | VideoFinished]:
+        """Yield the start, result chunks in order, and the end.
+
+        Raises:
+            VideoNotFound: no such file.
+            InvalidVideo: no frame of it can be decoded.
+            FrameRateMismatch: a behavior bundle cannot take its rate.
+            DecoderFailed: the decode worker died on it.
+            EngineFailed: a graph failed.
+        """
+        began = time.perf_counter()
+        streams: list[BehaviorStream] = []
+        try:
+            options = self._options
+            limit = options.frame_limit or None
+            async with self._workers.open(
+                path, first_frame=options.first_frame, frame_limit=limit
+            ) as reader:
+                rate = options.frame_rate_hz or reader.info.frame_rate_hz
+                streams.extend(self._open_stream(one, rate) for one in self._behavior)
+                yield VideoStarted(
+                    reader.info,
+                    tuple(one.loaded for one in options.selections),
+                    self._strides(streams),
+                )
+                rows: deque[_Row] = deque()
+                done: list[_DoneRow] = []
+                size = options.frames_per_chunk or self._config.frames_per_chunk
+                in_flight = self._config.frames_in_flight + max(
+                    (stream.look_ahead for stream in streams), default=0
+                )
+                async for frame in reader:
+                    rows.append(await self._begin(frame, streams))
+                    if len(rows) >= in_flight:
+                        done.append(await self._complete(rows.popleft()))
+                    if len(done) == size:
+                        yield self._chunk(done)
+                        done.clear()
+                message = reader.message
+            while rows:
+                done.append(await self._complete(rows.popleft()))
+                if len(done) == size:
+                    yield self._chunk(done)
+                    done.clear()
+            if done:
+                yield self._chunk(done)
+            total = time.perf_counter() - began
+            ok, failed = self._counts["ok"], self._counts["failed"]
+            metrics.VIDEOS.labels("complete" if not failed else "damaged").inc()
+            log.info("video analyzed", frames=ok + failed, failed=failed, seconds=round(total, 3))
+            yield VideoFinished(ok + failed, ok, failed, message, total)
+        except EthostreamError:
+            metrics.VIDEOS.labels("failed").inc()
+            raise
+        finally:
+            for stream in streams:
+                await stream.close()
+
+    def _open_stream(self, selection: Selection, frame_rate_hz: float) -> BehaviorStream:
+        return BehaviorStream(
+            selection.loaded,
+            self._scheduler,
+            work=Work.ARCHIVE,
+            stride=choose_stride(selection.loaded, frame_rate_hz),
+            thresholds=choose_thresholds(selection.loaded, selection.thresholds),
+        )
+
+    def _strides(self, streams: list[BehaviorStream]) -> tuple[int, ...]:
+        by_key = {stream.loaded.key: stream.stride for stream in streams}
+        return tuple(by_key.get(one.loaded.key, 1) for one in self._options.selections)
+
+    async def _begin(self, frame: VideoFrame, streams: list[BehaviorStream]) -> _Row:
+        row = _Row(frame.frame_index, frame.pts_ns, frame.status, [], [])
+        if frame.pixels is None:
+            self._counts["failed"] += 1
+            row.poses = [None] * len(self._pose)
+            row.behaviors = [stream.miss(frame.frame_index) for stream in streams]
+            metrics.FRAMES.labels("archive", "error").inc()
+            return row
+        self._counts["ok"] += 1
+        inputs = await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._resize, frame.pixels
+        )
+        for loaded in self._pose:
+            pixels, placement = inputs[loaded.bundle.manifest.input]
+            answer = self._scheduler.submit(
+                loaded.graphs["pose"], {"frames": pixels}, work=Work.ARCHIVE
+            )
+            row.poses.append((answer, placement))
+        for stream in streams:
+            pixels, _ = inputs[stream.loaded.bundle.manifest.input]
+            row.behaviors.append(stream.push(frame.frame_index, pixels))
+        metrics.FRAMES.labels("archive", "result").inc()
+        return row
+
+    def _resize(self, pixels: NDArray[np.uint8]) -> dict[Any, tuple[NDArray[np.uint8], Placement]]:
+        inputs = {}
+        for spec in self._specs:
+            resized, placement = to_model_input(pixels, spec, self._options.crop)
+            # The decoder's ring is written again soon; only a resized array is ours already.
+            own = resized.copy() if np.shares_memory(resized, pixels) else resized
+            inputs[spec] = (own, placement)
+        return inputs
+
+    async def _complete(self, row: _Row) -> _DoneRow:
+        poses: list[Poses | None] = []
+        for one in row.poses:
+            if one is None:
+                poses.append(None)
+            else:
+                answer, placement = one
+                poses.append(poses_in_frame((await answer).outputs["keypoints"], placement))
+        behaviors = [one if isinstance(one, BehaviorAnswer) else await one for one in row.behaviors]
+        return _DoneRow(row.frame_index, row.pts_ns, row.status, poses, behaviors)
+
+    def _chunk(self, rows: list[_DoneRow]) -> ResultChunk:
+        return ResultChunk(
+            frame_index=np.array([row.frame_index for row in rows], np.int64),
+            pts_ns=np.array([row.pts_ns for row in rows], np.int64),
+            status=np.array([row.status for row in rows], np.uint8),
+            poses=tuple(
+                _pose_columns(loaded, [row.poses[place] for row in rows])
+                for place, loaded in enumerate(self._pose)
+            ),
+            behaviors=tuple(
+                _behavior_columns(one.loaded, [row.behaviors[place] for row in rows])
+                for place, one in enumerate(self._behavior)
+            ),
+        )
+
+
+def _pose_columns(loaded: LoadedBundle, poses: list[Poses | None]) -> PoseColumns:
+    spec = loaded.bundle.manifest.pose
+    assert spec is not None
+    shape = (len(poses), spec.max_animals, len(spec.keypoints))
+    keypoints_xy = np.full((*shape, 2), np.nan, np.float32)
+    confidence = np.full(shape, np.nan, np.float32)
+    for row, found in enumerate(poses):
+        if found is not None:
+            keypoints_xy[row] = found.keypoints_xy
+            confidence[row] = found.confidence
+    return PoseColumns(loaded.key, keypoints_xy, confidence)
+
+
+def _behavior_columns(loaded: LoadedBundle, answers: list[BehaviorAnswer]) -> BehaviorColumns:
+    spec = loaded.bundle.manifest.behavior
+    assert spec is not None
+    shape = (len(answers), len(spec.behaviors))
+    probabilities = np.full(shape, np.nan, np.float32)
+    present = np.zeros(shape, np.bool_)
+    status = np.array([answer.status for answer in answers], np.uint8)
+    for row, answer in enumerate(answers):
+        if answer.probabilities is not None and answer.present is not None:
+            probabilities[row] = answer.probabilities
+            present[row] = answer.present
+    return BehaviorColumns(loaded.key, status, probabilities, present)

@@ -1,0 +1,1 @@
+"""Subcommands of `ethostream` that the server application brings."""

@@ -1,0 +1,116 @@
+"""The settings of `ethostream serve`: one TOML file, one section for each part.
+
+Each part declares its own section beside its code; this module only puts them together.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from service.archive import ArchiveConfig
+from service.errors import InvalidConfig
+from service.repository import EngineConfig
+from service.scheduler import SchedulerConfig
+from service.session import SessionConfig
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section [server]: where it listens and whom it lets in."""
+
+    listen: str = "127.0.0.1:50051"
+    """HOST:PORT; port 0 takes a free one. Other hosts than loopback need TLS and tokens."""
+    metrics_listen: str = ""
+    """HOST:PORT of the Prometheus metrics; empty serves none."""
+    tls_certificate: str = ""
+    """PEM file with the server's certificate chain."""
+    tls_key: str = ""
+    """PEM file with its private key."""
+    tls_client_ca: str = ""
+    """PEM file with the authority that clients' certificates must come from; empty asks none."""
+    token_file: str = ""
+    """TOML file that maps names to tokens and scopes; empty lets everybody do everything."""
+    insecure: bool = False
+    """Allow an address that others can reach without TLS and tokens."""
+    max_message_mib: int = 32
+    """Largest message, MiB: a frame with all around it."""
+    max_streams: int = 64
+    """Live streams and unary sessions that may be open at once; more are refused."""
+    max_videos: int = 4
+    """Videos that may be analyzed at once over gRPC; more are refused."""
+    drain_seconds: float = 10.0
+    """After SIGTERM, time for open streams to end."""
+    reflection: bool = True
+    """Serve the protocol's description (grpcurl, MATLAB)."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("max_message_mib", "max_streams", "max_videos"):
+            if getattr(self, name) < 1:
+                raise InvalidConfig(f"server.{name} is {getattr(self, name)}; give at least 1")
+
+
+class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section [models]: what is served."""
+
+    directory: str = "deploy/models"
+    """Folder that holds <name>/<version>/bundle.json."""
+    load: tuple[str, ...] = ()
+    """Bundles to load at the start, NAME or NAME@VERSION; empty loads the newest of all."""
+
+
+class VideoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section [video]: files and decoding."""
+
+    roots: tuple[str, ...] = ()
+    """Folders below which AnalyzeVideo may read paths; empty allows uploads only."""
+    decode_workers: int = 2
+    """Videos that are decoded at once, each in a process of its own."""
+    upload_directory: str = ""
+    """Folder for uploads; empty takes a temporary one."""
+    max_upload_mib: int = 4096
+    """Largest upload, MiB."""
+    upload_hours: float = 24.0
+    """An upload is deleted after this time."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.decode_workers < 1:
+            raise InvalidConfig(f"video.decode_workers is {self.decode_workers}; give at least 1")
+
+
+class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All sections."""
+
+    server: ServerConfig = ServerConfig()
+    models: ModelsConfig = ModelsConfig()
+    engine: EngineConfig = EngineConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    session: SessionConfig = SessionConfig()
+    archive: ArchiveConfig = ArchiveConfig()
+    video: VideoConfig = VideoConfig()
+
+
+def load_config(path: Path) -> ServiceConfig:
+    """Read a TOML file.
+
+    Raises:
+        InvalidConfig: the file is missing, is not TOML, or has an unknown or unfit setting.
+    """
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=ServiceConfig)
+    except OSError as error:
+        raise InvalidConfig(f"the config file {path} cannot be read: {error}") from error
+    except msgspec.MsgspecError as error:
+        raise InvalidConfig(f"{path}: {error}") from error
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Split HOST:PORT, also [IPV6]:PORT.
+
+    Raises:
+        InvalidConfig: there is no host or no port from 0 to 65535.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise InvalidConfig(f"the address {text!r} is not HOST:PORT, such as 127.0.0.1:50051")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,53 @@
+"""What every engine offers: one graph, loaded, that turns a batch of arrays into arrays."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+EngineName = Literal["onnxruntime", "openvino", "fake"]
+Precision = Literal["fp32", "bf16", "int8"]
+Tensors = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, type and shape of one input or output of a graph."""
+
+    name: str
+    dtype: np.dtype[np.generic]
+    shape: tuple[int | None, ...]
+    """None where the axis is dynamic."""
+
+
+class Engine(Protocol):
+    """A loaded graph; `run` is called by one thread at a time."""
+
+    @property
+    def engine(self) -> str:
+        """Engine name and device, such as `openvino:cpu`."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Precision that the graph is computed in, such as fp32 or bf16."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The graph's inputs in its own order."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The graph's outputs in its own order."""
+        ...
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """Compute one batch; every output is a fresh array that the caller owns.
+
+        Raises:
+            EngineFailed: the runtime refused the batch, for example for its shape.
+        """
+        ...

@@ -1,0 +1,185 @@
+"""Cross-cutting parts of every call: who may, which status an error has, what is counted."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import msgspec
+import structlog
+
+from service import metrics
+from service.errors import EthostreamError, InvalidConfig, ScopeMissing, Unauthenticated
+
+log = structlog.get_logger("ethostream.calls")
+
+Continuation = Callable[
+    [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
+]
+
+_OPEN_SERVICES = ("grpc.health.v1.Health",)
+_MODEL_CHANGES = ("LoadModel", "UnloadModel")
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of the token file."""
+
+    token: str
+    scopes: tuple[str, ...]
+    """Any of infer, models, jobs."""
+
+
+def read_tokens(path: Path) -> dict[str, Token]:
+    """Read the token file: TOML, one table per holder with `token` and `scopes`.
+
+    Raises:
+        InvalidConfig: it cannot be read, a token is shorter than 16 characters, a scope is unknown.
+    """
+    try:
+        tokens = msgspec.toml.decode(path.read_bytes(), type=dict[str, Token])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise InvalidConfig(f"the token file {path} cannot be read: {error}") from error
+    for holder, entry in tokens.items():
+        unknown = set(entry.scopes) - {"infer", "models", "jobs"}
+        if unknown:
+            raise InvalidConfig(
+                f"{path}: {holder} has the scope {', '.join(sorted(unknown))}; choose of infer, "
+                "models, jobs"
+            )
+        if len(entry.token) < 16:
+            raise InvalidConfig(f"{path}: the token of {holder} is too short; use 16 or more")
+    return tokens
+
+
+def scope_of(method: str) -> str:
+    """Return the scope that a method, such as /ethostream.v1.ModelService/LoadModel, needs."""
+    service, _, name = method.strip("/").partition("/")
+    if service in _OPEN_SERVICES:
+        return ""
+    if name in _MODEL_CHANGES:
+        return "models"
+    return "jobs" if service.endswith("JobService") else "infer"
+
+
+class TokenInterceptor(grpc.aio.ServerInterceptor):
+    """Lets a call through only with a token whose scopes cover it."""
+
+    def __init__(self, tokens: dict[str, Token]) -> None:
+        self._tokens = tokens
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Check the `authorization: Bearer …` header."""
+        scope = scope_of(handler_call_details.method)
+        if scope:
+            refusal = self._refuse(handler_call_details, scope)
+            if refusal is not None:
+                return _wrap(await continuation(handler_call_details), _raising(refusal))
+        return await continuation(handler_call_details)
+
+    def _refuse(self, details: grpc.HandlerCallDetails, scope: str) -> EthostreamError | None:
+        headers = dict(details.invocation_metadata or ())
+        sent = str(headers.get("authorization", ""))
+        if not sent:
+            return Unauthenticated(
+                "this server needs a token; send the header `authorization: Bearer TOKEN`"
+            )
+        held = [
+            entry
+            for entry in self._tokens.values()
+            if hmac.compare_digest(sent.encode(), f"Bearer {entry.token}".encode())
+        ]
+        if not held:
+            return Unauthenticated("the token is not known here; ask the operator for one")
+        if scope not in held[0].scopes:
+            return ScopeMissing(
+                f"the token has the scopes {', '.join(held[0].scopes) or 'none'}, but "
+                f"{details.method} needs {scope}; ask the operator"
+            )
+        return None
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Maps the service's errors to status codes, and counts and logs every call."""
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap the method's handler."""
+        method = handler_call_details.method
+        return _wrap(await continuation(handler_call_details), _reporting(method))
+
+
+Wrapper = Callable[[Callable[..., Any], bool], Callable[..., Any]]
+
+
+def _wrap(
+    handler: grpc.RpcMethodHandler[Any, Any] | None, wrapper: Wrapper
+) -> grpc.RpcMethodHandler[Any, Any] | None:
+    """Rebuild `handler` with its behavior wrapped, whichever of the four kinds it is."""
+    if handler is None:
+        return None
+    kinds: tuple[tuple[Any, Callable[..., Any], bool], ...] = (
+        (handler.unary_unary, grpc.unary_unary_rpc_method_handler, False),
+        (handler.unary_stream, grpc.unary_stream_rpc_method_handler, True),
+        (handler.stream_unary, grpc.stream_unary_rpc_method_handler, False),
+        (handler.stream_stream, grpc.stream_stream_rpc_method_handler, True),
+    )
+    for behavior, build, streams in kinds:
+        if behavior is not None:
+            rebuilt: grpc.RpcMethodHandler[Any, Any] = build(
+                wrapper(behavior, streams),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+            return rebuilt
+    return handler
+
+
+def _raising(error: EthostreamError) -> Wrapper:
+    def wrap(behavior: Callable[..., Any], streams: bool) -> Callable[..., Any]:
+        async def answer(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            raise error
+
+        async def stream(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            raise error
+            yield
+
+        return stream if streams else answer
+
+    return wrap
+
+
+def _reporting(method: str) -> Wrapper:
+    def wrap(behavior: Callable[..., Any], streams: bool) -> Callable[..., Any]:
+        async def answer(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            try:
+                response = await behavior(request, context)
+            except EthostreamError as error:
+                await _abort(method, error, context)
+            metrics.REQUESTS.labels(method, "OK").inc()
+            return response
+
+        async def stream(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            responses = behavior(request, context)
+            try:
+                async for response in responses:
+                    yield response
+            except EthostreamError as error:
+                await _abort(method, error, context)
+            finally:
+                await responses.aclose()
+            metrics.REQUESTS.labels(method, "OK").inc()
+
+        return stream if streams else answer
+
+    return wrap
+
+
+async def _abort(method: str, error: EthostreamError, context: grpc.aio.ServicerContext) -> None:
+    metrics.REQUESTS.labels(method, error.status).inc()
+    log.info("call refused", method=method, status=error.status, reason=str(error))
+    trailing = (("grpc-retry-pushback-ms", "500"),) if error.status == "RESOURCE_EXHAUSTED" else ()
+    await context.abort(grpc.StatusCode[error.status], str(error), trailing)

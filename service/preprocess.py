@@ -1,0 +1,157 @@
+"""From a frame to model pixels and back: crop, resize, color; training uses the same functions.
+
+Coordinates are pixel indices: (0, 0) is the centre of the top-left pixel, so a resize by s maps
+x to (x + 0.5) s - 0.5. The resize is bilinear with half-pixel centres, no antialias, rounded
+half to even.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundle import InputSpec
+from service.errors import InvalidFrame
+
+
+@dataclass(frozen=True, slots=True)
+class CropRegion:
+    """A rectangle of a frame, in px of the frame as sent."""
+
+    x_px: int
+    y_px: int
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The affine map from px of the frame as sent to px of the model input, per axis."""
+
+    scale_x: float
+    scale_y: float
+    offset_x_px: float
+    """Model x of the sent frame's x = 0."""
+    offset_y_px: float
+
+    def to_model(self, points_xy: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map (..., 2) px of the sent frame to (..., 2) px of the model input."""
+        return points_xy * self._scale() + self._offset()
+
+    def to_frame(self, points_xy: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map (..., 2) px of the model input to (..., 2) px of the sent frame."""
+        return (points_xy - self._offset()) / self._scale()
+
+    def _scale(self) -> NDArray[np.float32]:
+        return np.array([self.scale_x, self.scale_y], np.float32)
+
+    def _offset(self) -> NDArray[np.float32]:
+        return np.array([self.offset_x_px, self.offset_y_px], np.float32)
+
+
+def place(
+    frame_width_px: int, frame_height_px: int, spec: InputSpec, crop: CropRegion | None = None
+) -> Placement:
+    """Say where a frame (or its crop) lands in the model input of `spec`.
+
+    Raises:
+        InvalidFrame: the crop is empty or reaches outside the frame.
+    """
+    region = crop or CropRegion(0, 0, frame_width_px, frame_height_px)
+    if (
+        region.x_px < 0
+        or region.y_px < 0
+        or region.width_px < 1
+        or region.height_px < 1
+        or region.x_px + region.width_px > frame_width_px
+        or region.y_px + region.height_px > frame_height_px
+    ):
+        raise InvalidFrame(
+            f"the crop {region.width_px}x{region.height_px} at ({region.x_px}, {region.y_px}) px "
+            f"is not inside the {frame_width_px}x{frame_height_px} frame; send one that is"
+        )
+    width_px, height_px = _content_size(region, spec)
+    scale_x = width_px / region.width_px
+    scale_y = height_px / region.height_px
+    return Placement(
+        scale_x=scale_x,
+        scale_y=scale_y,
+        offset_x_px=(0.5 - region.x_px) * scale_x - 0.5,
+        offset_y_px=(0.5 - region.y_px) * scale_y - 0.5,
+    )
+
+
+def to_model_input(
+    pixels: NDArray[np.uint8], spec: InputSpec, crop: CropRegion | None = None
+) -> tuple[NDArray[np.uint8], Placement]:
+    """Crop, resize and recolor one frame.
+
+    Args:
+        pixels: (H, W, 3) RGB or (H, W) or (H, W, 1) gray, uint8.
+        spec: size, color and fit policy of the model.
+        crop: part of the frame to look at; None takes all of it.
+
+    Returns:
+        (h, w, C) uint8 of `spec`'s size, C-contiguous, and the map between frame and model px.
+
+    Raises:
+        InvalidFrame: the crop is empty or reaches outside the frame.
+    """
+    height_px, width_px = pixels.shape[:2]
+    placement = place(width_px, height_px, spec, crop)
+    region = crop or CropRegion(0, 0, width_px, height_px)
+    part = pixels[
+        region.y_px : region.y_px + region.height_px, region.x_px : region.x_px + region.width_px
+    ]
+    colored = to_color(part, spec.color)
+    content_width_px, content_height_px = _content_size(region, spec)
+    resized = resize(colored, content_width_px, content_height_px)
+    if (content_height_px, content_width_px) == (spec.height_px, spec.width_px):
+        return np.ascontiguousarray(resized), placement
+    padded = np.zeros((spec.height_px, spec.width_px, spec.channels), np.uint8)
+    padded[:content_height_px, :content_width_px] = resized
+    return padded, placement
+
+
+def resize(pixels: NDArray[np.uint8], width_px: int, height_px: int) -> NDArray[np.uint8]:
+    """Resize (H, W, C) uint8 to (height_px, width_px, C) uint8: bilinear, half-pixel centres.
+
+    No antialias filter is applied and values are rounded half to even, so that a GPU kernel
+    and this function agree to one gray level.
+    """
+    if pixels.shape[:2] == (height_px, width_px):
+        return pixels
+    floats = cv2.resize(
+        pixels.astype(np.float32), (width_px, height_px), interpolation=cv2.INTER_LINEAR
+    )
+    rounded: NDArray[np.uint8] = np.rint(floats).astype(np.uint8)
+    return rounded.reshape(height_px, width_px, pixels.shape[2])
+
+
+def to_color(pixels: NDArray[np.uint8], color: Literal["rgb", "gray"]) -> NDArray[np.uint8]:
+    """Return (H, W, 3) RGB or (H, W, 1) gray from either; gray is BT.601 luma of the RGB."""
+    image = pixels[..., None] if pixels.ndim == 2 else pixels
+    channels = image.shape[2]
+    if color == "gray" and channels == 3:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)[..., None]
+    if color == "rgb" and channels == 1:
+        return np.asarray(np.repeat(image, 3, axis=2), np.uint8)
+    return image
+
+
+def bgr_to_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (H, W, 3) RGB from OpenCV's order."""
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _content_size(region: CropRegion, spec: InputSpec) -> tuple[int, int]:
+    """(width, height) in px that the picture itself takes in the model input."""
+    if spec.fit == "stretch":
+        return spec.width_px, spec.height_px
+    scale = min(spec.width_px / region.width_px, spec.height_px / region.height_px)
+    return (
+        max(1, min(spec.width_px, round(region.width_px * scale))),
+        max(1, min(spec.height_px, round(region.height_px * scale))),
+    )

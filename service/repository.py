@@ -1,0 +1,310 @@
+"""The model repository: a folder of bundles, and which of their versions are loaded.
+
+Loading happens beside what runs; a version is published only when its engines are compiled and
+warmed up. Unloading takes a version out of the table: streams that began with it hold it until
+they end.
+"""
+
+import asyncio
+import enum
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import structlog
+
+from service import metrics
+from service.bundle import GRAPHS_OF_TASK, Bundle, file_sha256, find_bundles, read_bundle
+from service.engine import Engine, choose_engine, create_engine, default_threads
+from service.errors import BundleInvalid, BundleNotFound, EthostreamError, InvalidConfig
+from service.scheduler import Graph
+from service.values import BundleVersion
+
+log = structlog.get_logger("ethostream.repository")
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which engine computes the bundles."""
+
+    engine: str = "auto"
+    """auto, openvino or onnxruntime; auto takes the first of this order that is installed."""
+    precision: str = "auto"
+    """auto, fp32 or bf16; auto takes the fastest that passed the bundle's parity gate here."""
+    threads: int = 0
+    """Threads that compute one batch; 0 takes one per processor."""
+
+    def __post_init__(self) -> None:
+        """Check the number of threads."""
+        if self.threads < 0:
+            raise InvalidConfig(f"engine.threads is {self.threads}; give 0 for all processors")
+
+
+class BundleState(enum.IntEnum):
+    """Where a bundle is in its life; the numbers are those of the protocol."""
+
+    AVAILABLE = 1
+    LOADING = 2
+    READY = 3
+    FAILED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBundle:
+    """A bundle with its graphs compiled; immutable and shared by all that use it."""
+
+    bundle: Bundle
+    graphs: dict[str, Graph]
+    engine: str
+    """Engine and device, such as openvino:cpu."""
+    precision: str
+    manifest_sha256: str
+
+    @property
+    def key(self) -> BundleVersion:
+        """Name and version."""
+        return BundleVersion(self.bundle.name, self.bundle.version)
+
+
+@dataclass(frozen=True, slots=True)
+class BundleStatus:
+    """One version as `statuses` and `watch` show it."""
+
+    key: BundleVersion
+    state: BundleState
+    bundle: Bundle | None
+    """None where its files could not be read."""
+    loaded: LoadedBundle | None
+    reason: str = ""
+
+
+class Repository:
+    """All bundles below one folder."""
+
+    def __init__(
+        self,
+        directory: Path,
+        config: EngineConfig,
+        batch_sizes: tuple[int, ...],
+        *,
+        create: Callable[..., Engine] = create_engine,
+    ) -> None:
+        self._directory = directory
+        self._config = config
+        self._batch_sizes = batch_sizes
+        self._create = create
+        self._status: dict[BundleVersion, BundleStatus] = {}
+        self._watchers: set[asyncio.Queue[BundleStatus]] = set()
+        self._changing = asyncio.Lock()  # loads compete for all cores: one after the other
+
+    def get(self, name: str, version: int = 0) -> LoadedBundle:
+        """Return a loaded bundle; version 0 means the highest that is loaded.
+
+        Raises:
+            BundleNotFound: it is not loaded; the message lists what is.
+        """
+        versions = {
+            key.version: status.loaded
+            for key, status in self._status.items()
+            if key.name == name and status.loaded is not None
+        }
+        found = versions.get(version or max(versions, default=0))
+        if found is None:
+            asked = f"{name}@{version}" if version else name
+            loaded = ", ".join(str(one.key) for one in self.loaded()) or "none"
+            raise BundleNotFound(f"the bundle {asked!r} is not loaded; loaded are: {loaded}")
+        return found
+
+    def loaded(self) -> list[LoadedBundle]:
+        """List the loaded bundles by name and version."""
+        return [status.loaded for status in self.statuses() if status.loaded is not None]
+
+    def statuses(self) -> list[BundleStatus]:
+        """List every known version by name and version."""
+        return sorted(self._status.values(), key=lambda one: (one.key.name, one.key.version))
+
+    def status(self, name: str, version: int = 0) -> BundleStatus:
+        """Return one version; 0 means the highest that is loaded, or else the highest known.
+
+        Raises:
+            BundleNotFound: the folder holds no such bundle.
+        """
+        known = [one for one in self.statuses() if one.key.name == name]
+        if version:
+            known = [one for one in known if one.key.version == version]
+        ready = [one for one in known if one.loaded is not None]
+        if not known:
+            asked = f"{name}@{version}" if version else name
+            names = ", ".join(sorted({one.key.name for one in self.statuses()})) or "none"
+            raise BundleNotFound(f"there is no bundle {asked!r}; the model folder has: {names}")
+        return (ready or known)[-1]
+
+    async def scan(self) -> None:
+        """Read the folder anew: new versions become known, vanished ones that are not loaded go."""
+        found = await asyncio.to_thread(find_bundles, self._directory)
+        keys = {
+            BundleVersion(name, version) for name, versions in found.items() for version in versions
+        }
+        for key in keys - self._status.keys():
+            folder = found[key.name][key.version]
+            try:
+                bundle = await asyncio.to_thread(_read_checked, folder, key)
+                self._publish(BundleStatus(key, BundleState.AVAILABLE, bundle, None))
+            except EthostreamError as error:
+                self._publish(BundleStatus(key, BundleState.FAILED, None, None, str(error)))
+        for key in self._status.keys() - keys:
+            if self._status[key].loaded is None:
+                del self._status[key]
+
+    async def load(self, name: str, version: int = 0) -> LoadedBundle:
+        """Load a version, or the highest one in the folder where `version` is 0.
+
+        Raises:
+            BundleNotFound: the folder holds no such bundle.
+            BundleInvalid: a file is missing, has another hash, or is not a graph of this task.
+            EngineUnavailable: the configured engine is not installed here.
+        """
+        async with self._changing:
+            for key, status in list(self._status.items()):
+                if key.name == name and status.loaded is None:
+                    del self._status[key]  # read it anew: it may have been mended
+            await self.scan()
+            if not version:
+                known = [one.key.version for one in self.statuses() if one.key.name == name]
+                version = max(known, default=0)
+            status = self.status(name, version)
+            if status.loaded is not None:
+                return status.loaded
+            if status.bundle is None:
+                raise BundleInvalid(status.reason)
+            self._publish(replace(status, state=BundleState.LOADING, reason=""))
+            try:
+                loaded = await asyncio.to_thread(self._load, status.bundle)
+            except EthostreamError as error:
+                self._publish(replace(status, state=BundleState.FAILED, reason=str(error)))
+                raise
+            self._publish(BundleStatus(status.key, BundleState.READY, status.bundle, loaded))
+            return loaded
+
+    async def load_newest_valid(self, name: str) -> None:
+        """Load the highest version of `name` that can be loaded; the others show as FAILED."""
+        versions = sorted(one.key.version for one in self.statuses() if one.key.name == name)
+        for version in reversed(versions):
+            try:
+                await self.load(name, version)
+            except BundleInvalid as error:
+                log.error("bundle refused", bundle=f"{name}@{version}", reason=str(error))
+            else:
+                return
+
+    async def unload(self, name: str, version: int = 0) -> list[BundleStatus]:
+        """Take a version, or all of them where `version` is 0, out of service.
+
+        Raises:
+            BundleNotFound: it is not loaded.
+        """
+        async with self._changing:
+            leaving = [
+                one.key
+                for one in self.loaded()
+                if one.key.name == name and version in (0, one.key.version)
+            ]
+            if not leaving:
+                self.get(name, version)
+            for key in leaving:
+                status = replace(self._status[key], state=BundleState.AVAILABLE, loaded=None)
+                self._publish(status)
+            return [self._status[key] for key in leaving]
+
+    async def watch(self) -> AsyncIterator[BundleStatus]:
+        """Yield every version as it is now, then each change, until the caller stops."""
+        # A watcher that reads nothing is cut off by its transport long before this many changes.
+        changes: asyncio.Queue[BundleStatus] = asyncio.Queue()
+        self._watchers.add(changes)
+        try:
+            for status in self.statuses():
+                yield status
+            while True:
+                yield await changes.get()
+        finally:
+            self._watchers.discard(changes)
+
+    def _publish(self, status: BundleStatus) -> None:
+        self._status[status.key] = status
+        metrics.BUNDLES_READY.set(len(self.loaded()))
+        log.info(
+            "bundle",
+            bundle=str(status.key),
+            state=status.state.name,
+            reason=status.reason,
+            engine=status.loaded.engine if status.loaded else "",
+            precision=status.loaded.precision if status.loaded else "",
+        )
+        for watcher in self._watchers:
+            watcher.put_nowait(status)
+
+    def _load(self, known: Bundle) -> LoadedBundle:
+        bundle = read_bundle(known.directory)
+        manifest = bundle.manifest
+        engine_name, precision = choose_engine(
+            manifest, self._config.engine, self._config.precision
+        )
+        graphs: dict[str, Graph] = {}
+        for name in GRAPHS_OF_TASK[manifest.task]:
+            try:
+                engine = self._create(
+                    bundle.graph_path(name),
+                    engine=engine_name,
+                    precision=precision,
+                    threads=self._config.threads or default_threads(),
+                )
+                _warm_up(engine, bundle, name, self._batch_sizes)
+            except (RuntimeError, ValueError, KeyError) as error:
+                raise BundleInvalid(
+                    f"the graph {name} of {bundle.name}@{bundle.version} cannot be loaded by "
+                    f"{engine_name}: {error}; export the bundle again"
+                ) from error
+            graphs[name] = Graph(f"{bundle.name}/{name}", engine)
+        first = next(iter(graphs.values())).engine
+        return LoadedBundle(
+            bundle=bundle,
+            graphs=graphs,
+            engine=first.engine,
+            precision=first.precision,
+            manifest_sha256=file_sha256(bundle.directory / "bundle.json"),
+        )
+
+
+def _read_checked(folder: Path, key: BundleVersion) -> Bundle:
+    bundle = read_bundle(folder)
+    if (bundle.name, bundle.version) != (key.name, key.version):
+        raise BundleInvalid(
+            f"{folder} holds {bundle.name} version {bundle.version}; rename the folder to "
+            f"{bundle.name}{os.sep}{bundle.version}"
+        )
+    return bundle
+
+
+def _warm_up(engine: Engine, bundle: Bundle, graph: str, batch_sizes: tuple[int, ...]) -> None:
+    """Run every batch size once, so that no request pays for the compilation of its shape."""
+    manifest = bundle.manifest
+    size = (manifest.input.height_px, manifest.input.width_px, manifest.input.channels)
+    behavior = manifest.behavior
+    for batch in batch_sizes:
+        frames = np.zeros((batch, *size), np.uint8)
+        if behavior is None:
+            engine.run({"frames": frames})
+        elif graph == "flow":
+            engine.run({"frames": np.stack([frames, frames], axis=1)})
+        elif graph == "features":
+            shape = (batch, behavior.flow_frames, 2, size[0] // 2, size[1] // 2)
+            engine.run({"frames": frames, "flows": np.zeros(shape, np.float32)})
+        else:
+            engine.run(
+                {
+                    "features": np.zeros((batch, 1, behavior.feature_size), np.float32),
+                    "state": np.zeros((batch, behavior.state_size), np.float32),
+                }
+            )

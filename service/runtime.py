@@ -1,0 +1,111 @@
+"""What every front needs to answer: the repository, the scheduler, the decode workers, threads.
+
+The server holds one `Runtime` for its life; commands that work in-process open one of their own.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from service.archive import (
+    VideoAnalysis,
+    VideoFinished,
+    VideoOptions,
+    VideoStarted,
+)
+from service.config import ServiceConfig
+from service.errors import InvalidRequest
+from service.repository import Repository
+from service.scheduler import Scheduler
+from service.session import LiveSession, Selection, SessionOptions
+from service.values import ResultChunk
+from service.video import DecodeWorkers
+
+
+class Runtime:
+    """The parts that are shared by all streams and videos."""
+
+    def __init__(self, models: Path, config: ServiceConfig) -> None:
+        self.config = config
+        self.scheduler = Scheduler(config.scheduler)
+        self.repository = Repository(models, config.engine, self.scheduler.batch_sizes)
+        self.workers = DecodeWorkers(config.video.decode_workers)
+        # Resizing and still-image decoding only; more threads than cores would only switch.
+        self.threads = ThreadPoolExecutor(2, thread_name_prefix="ethostream-pixels")
+
+    async def start(self) -> None:
+        """Start the device thread."""
+        self.scheduler.start()
+
+    async def stop(self) -> None:
+        """End threads and decode workers."""
+        await self.workers.close()
+        await self.scheduler.stop()
+        self.threads.shutdown(wait=True)
+
+    async def load(self, names: Sequence[str] = ()) -> None:
+        """Load the named bundles (NAME or NAME@VERSION), or the newest of every one.
+
+        Raises:
+            BundleNotFound: one of `names` is not in the model folder.
+            BundleInvalid: one of `names` is damaged. Of bundles that nobody named, a damaged one
+                is only reported as FAILED, so that it keeps no other from being served.
+        """
+        await self.repository.scan()
+        if names:
+            for text in names:
+                name, version = parse_bundle(text)
+                await self.repository.load(name, version)
+            return
+        for name in sorted({status.key.name for status in self.repository.statuses()}):
+            await self.repository.load_newest_valid(name)
+
+    def live_session(self, session_id: str, options: SessionOptions) -> LiveSession:
+        """Create a live session; see `LiveSession`."""
+        return LiveSession(session_id, options, self.scheduler, self.config.session, self.threads)
+
+    def analyze(
+        self, path: Path, options: VideoOptions
+    ) -> AsyncIterator[VideoStarted | ResultChunk | VideoFinished]:
+        """Analyze one video; see `VideoAnalysis.run`."""
+        analysis = VideoAnalysis(
+            options, self.scheduler, self.workers, self.config.archive, self.threads
+        )
+        return analysis.run(path)
+
+    def select(self, names: Iterable[str]) -> tuple[Selection, ...]:
+        """Return loaded bundles by NAME or NAME@VERSION.
+
+        Raises:
+            BundleNotFound: one is not loaded.
+        """
+        return tuple(Selection(self.repository.get(*parse_bundle(name))) for name in names)
+
+
+def parse_bundle(text: str) -> tuple[str, int]:
+    """Split NAME or NAME@VERSION; without a version it is 0, the highest.
+
+    Raises:
+        InvalidRequest: the version is not a whole number from 1.
+    """
+    name, _, version = text.partition("@")
+    if not version:
+        return name, 0
+    if not version.isdecimal() or int(version) < 1:
+        raise InvalidRequest(f"the bundle {text!r} has no whole version; write NAME or NAME@2")
+    return name, int(version)
+
+
+@asynccontextmanager
+async def local_runtime(
+    models: Path, *, bundles: Sequence[str] = (), config: ServiceConfig | None = None
+) -> AsyncIterator[Runtime]:
+    """Open a runtime in this process with `bundles` (all where none is named) loaded."""
+    runtime = Runtime(models, config or ServiceConfig())
+    await runtime.start()
+    try:
+        await runtime.load(bundles)
+        yield runtime
+    finally:
+        await runtime.stop()

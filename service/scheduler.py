@@ -1,0 +1,271 @@
+"""Gathers inputs of all sessions and videos into batches and computes them one after the other.
+
+One thread owns the device. Whenever it is free it takes the largest full bucket of what waits:
+live inputs first, oldest first, filled up with archive inputs of the same graph. It never waits
+for a batch to fill, so a lone frame leaves at once; and since a batch is at most one bucket, a
+live frame waits for at most one archive batch.
+"""
+
+import asyncio
+import enum
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from service import metrics
+from service.engine import Engine, Tensors
+from service.errors import EngineFailed, EthostreamError, InvalidConfig, Overloaded, ShuttingDown
+
+log = structlog.get_logger("ethostream.scheduler")
+
+Sample = dict[str, NDArray[Any]]
+"""Inputs or outputs of one batch row, without the batch axis."""
+
+
+class Work(enum.Enum):
+    """Classes of work; live goes first."""
+
+    LIVE = "live"
+    ARCHIVE = "archive"
+
+
+class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How batches are formed."""
+
+    batch_sizes: tuple[int, ...] = (1, 2, 4, 8)
+    """Buckets: the numbers of rows that a batch may have. Every graph is warmed up at each, so no
+    request meets a size that the engine has not compiled."""
+    max_queued: int = 4096
+    """Inputs that may wait, all graphs and classes together; more are refused. Sessions and
+    videos bound themselves far below; this is the last line."""
+
+    def __post_init__(self) -> None:
+        """Check the buckets."""
+        sizes = self.batch_sizes
+        if not sizes or sizes[0] != 1 or list(sizes) != sorted(set(sizes)):
+            raise InvalidConfig(f"batch_sizes is {sizes}; it must begin with 1 and increase")
+        if self.max_queued < sizes[-1]:
+            raise InvalidConfig(f"max_queued is {self.max_queued}; give at least {sizes[-1]}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came out of a batch for one input."""
+
+    outputs: Sample
+    queued_seconds: float
+    """From submission until its batch began."""
+    engine_seconds: float
+    """Time of the whole batch."""
+    batch_size: int
+
+
+class Graph:
+    """One loaded graph with a name for metrics; what `Scheduler.submit` computes on."""
+
+    def __init__(self, name: str, engine: Engine) -> None:
+        self.name = name
+        self.engine = engine
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    graph: Graph
+    inputs: Sample
+    future: asyncio.Future[Answer]
+    work: Work
+    submitted: float
+
+
+@dataclass(slots=True, eq=False)
+class _Queue:
+    """Inputs of equal shapes for one graph; only such can share a batch."""
+
+    live: deque[_Item]
+    archive: deque[_Item]
+
+    def of(self, work: Work) -> deque[_Item]:
+        return self.live if work is Work.LIVE else self.archive
+
+    def __len__(self) -> int:
+        return len(self.live) + len(self.archive)
+
+
+class Scheduler:
+    """Owns the device thread; `submit` is called on the event loop that started it."""
+
+    def __init__(
+        self, config: SchedulerConfig, *, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._queues: dict[tuple[Any, ...], _Queue] = {}
+        self._queued = 0
+        self._open = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="ethostream-device", daemon=True)
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Numbers of rows that a batch may have."""
+        return self._config.batch_sizes
+
+    def start(self) -> None:
+        """Start the device thread on behalf of the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._open = True
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Refuse what still waits, finish the batch in work and end the thread."""
+        with self._changed:
+            self._open = False
+            waiting = [
+                item for queue in self._queues.values() for item in (*queue.live, *queue.archive)
+            ]
+            self._queues.clear()
+            self._queued = 0
+            self._changed.notify()
+        for item in waiting:
+            _fail(item.future, ShuttingDown("the server is stopping; send the frame elsewhere"))
+        await asyncio.to_thread(self._thread.join)
+
+    def submit(self, graph: Graph, inputs: Sample, *, work: Work) -> asyncio.Future[Answer]:
+        """Queue one row for `graph`; the future answers when its batch was computed.
+
+        Args:
+            graph: what to compute.
+            inputs: arrays by input name, without the batch axis; they must stay unchanged until
+                the future is done.
+            work: class of work.
+
+        Raises:
+            Overloaded: the queue is full.
+            ShuttingDown: the scheduler is stopping.
+        """
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        item = _Item(graph, inputs, future, work, self._clock())
+        key = (id(graph), *((name, array.shape) for name, array in inputs.items()))
+        with self._changed:
+            if not self._open:
+                raise ShuttingDown("the server is stopping; send the frame elsewhere")
+            if self._queued >= self._config.max_queued:
+                raise Overloaded(
+                    f"{self._queued} inputs wait for the device already; send again in a moment"
+                )
+            queue = self._queues.get(key)
+            if queue is None:
+                queue = self._queues[key] = _Queue(deque(), deque())
+            queue.of(work).append(item)
+            self._queued += 1
+            self._changed.notify()
+        return future
+
+    def _run(self) -> None:
+        while (batch := self._collect()) is not None:
+            started = self._clock()
+            try:
+                outputs = _compute(batch)
+                failure = None
+            except EthostreamError as error:
+                outputs, failure = [], error
+            except Exception as error:  # an engine's own bug must not end the device thread
+                log.exception("batch failed", graph=batch[0].graph.name)
+                outputs, failure = [], EngineFailed(f"{batch[0].graph.name} failed: {error}")
+            self._scatter(batch, outputs, failure, started, self._clock() - started)
+
+    def _collect(self) -> list[_Item] | None:
+        """Wait for work and take one batch of it; None when the scheduler stops."""
+        with self._changed:
+            while True:
+                if not self._open:
+                    return None
+                self._drop_abandoned()
+                key = self._next_queue()
+                if key is not None:
+                    break
+                self._changed.wait()
+            queue = self._queues[key]
+            size = max(size for size in self._config.batch_sizes if size <= len(queue))
+            batch = [
+                queue.live.popleft() if queue.live else queue.archive.popleft() for _ in range(size)
+            ]
+            if not queue:
+                del self._queues[key]
+            self._queued -= size
+            return batch
+
+    def _next_queue(self) -> tuple[Any, ...] | None:
+        """Key of the queue with the oldest live input, or else with the oldest archive input."""
+        for work in Work:
+            heads = [
+                (queue.of(work)[0].submitted, key)
+                for key, queue in self._queues.items()
+                if queue.of(work)
+            ]
+            if heads:
+                return min(heads, key=lambda head: head[0])[1]
+        return None
+
+    def _drop_abandoned(self) -> None:
+        for key, queue in list(self._queues.items()):
+            for items in (queue.live, queue.archive):
+                while items and items[0].future.cancelled():
+                    items.popleft()
+                    self._queued -= 1
+                    metrics.ABANDONED.inc()
+            if not queue:
+                del self._queues[key]
+
+    def _scatter(
+        self,
+        batch: Sequence[_Item],
+        outputs: Sequence[Sample],
+        failure: EthostreamError | None,
+        started: float,
+        engine_seconds: float,
+    ) -> None:
+        graph = batch[0].graph.name
+        metrics.BATCH_SIZE.labels(graph).observe(len(batch))
+        metrics.ENGINE_SECONDS.labels(graph).observe(engine_seconds)
+
+        def deliver() -> None:  # on the event loop, once per batch
+            for row, item in enumerate(batch):
+                if failure is not None:
+                    _fail(item.future, failure)
+                elif not item.future.done():
+                    queued = started - item.submitted
+                    metrics.QUEUE_WAIT.labels(item.work.value).observe(queued)
+                    item.future.set_result(Answer(outputs[row], queued, engine_seconds, len(batch)))
+
+        try:
+            self._loop.call_soon_threadsafe(deliver)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            log.warning("answers of a batch came after the loop had closed", graph=graph)
+
+
+def _compute(batch: Sequence[_Item]) -> list[Sample]:
+    """Stack, run and split one batch."""
+    graph = batch[0].graph
+    stacked: Tensors = {
+        name: np.ascontiguousarray(array[None])
+        if len(batch) == 1
+        else np.stack([item.inputs[name] for item in batch])
+        for name, array in batch[0].inputs.items()
+    }
+    outputs = graph.engine.run(stacked)
+    return [{name: array[row] for name, array in outputs.items()} for row in range(len(batch))]
+
+
+def _fail(future: asyncio.Future[Answer], error: EthostreamError) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # an answer that nobody awaits any more is no news for the log

@@ -1,0 +1,207 @@
+"""Builds the server once, starts and stops it: gRPC, health, reflection, metrics."""
+
+import asyncio
+import ipaddress
+import signal
+from pathlib import Path
+
+import grpc
+import structlog
+from ethostream.v1 import (
+    inference_service_pb2,
+    inference_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+)
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from service.config import ServerConfig, ServiceConfig, split_address
+from service.errors import InvalidConfig
+from service.interceptors import CallInterceptor, TokenInterceptor, read_tokens
+from service.metrics import serve_metrics
+from service.repository import BundleState
+from service.runtime import Runtime
+from service.servicer import InferenceServicer, ModelServicer
+from service.uploads import UploadStore
+
+log = structlog.get_logger("ethostream.server")
+
+_SERVICES = (
+    inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name,
+    model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
+)
+
+
+class Server:
+    """The whole service in one process; `start`, then `stop`."""
+
+    def __init__(self, config: ServiceConfig) -> None:
+        self._config = config
+        check_exposure(config.server)
+        tokens = read_tokens(Path(config.server.token_file)) if config.server.token_file else {}
+        self._credentials = _credentials(config.server)
+        self._runtime = Runtime(Path(config.models.directory), config)
+        uploads = config.video.upload_directory
+        self._uploads = UploadStore(
+            Path(uploads) if uploads else None,
+            max_bytes=config.video.max_upload_mib << 20,
+            lifetime_seconds=config.video.upload_hours * 3600,
+        )
+        self._inference = InferenceServicer(self._runtime, self._uploads)
+        self._health = health.aio.HealthServicer()
+        self._tokens = tokens
+        self._watching: asyncio.Task[None] | None = None
+        self.port = 0
+        """Port that is bound, once started."""
+        self.metrics_port = 0
+        """Port of the metrics, once started; 0 where none are served."""
+
+    async def start(self) -> None:
+        """Bind the port, load the bundles, begin to serve.
+
+        Raises:
+            InvalidConfig: the port is in use, or a certificate cannot be read.
+            BundleNotFound, BundleInvalid: a bundle that the config names cannot be loaded.
+        """
+        await self._runtime.start()
+        server = self._grpc = self._build()
+        address = self._config.server.listen
+        try:
+            if self._credentials is not None:
+                self.port = server.add_secure_port(address, self._credentials)
+            else:
+                self.port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise InvalidConfig(
+                f"cannot listen on {address}: {error}; is the port in use? choose another with "
+                "--listen, or port 0 for a free one"
+            ) from error
+        if self._config.server.metrics_listen:
+            host, port = split_address(self._config.server.metrics_listen)
+            try:
+                _, self.metrics_port = serve_metrics(host, port)
+            except OSError as error:
+                raise InvalidConfig(
+                    f"cannot serve metrics on {host}:{port}: {error}; choose another port"
+                ) from error
+        self._watching = asyncio.create_task(self._follow_models())
+        await server.start()
+        await self._runtime.load(self._config.models.load)
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        log.info("serving", listen=address, port=self.port, metrics_port=self.metrics_port)
+
+    async def stop(self) -> None:
+        """Drain: no new work, open streams are told and get their time, then all ends."""
+        log.info("draining", seconds=self._config.server.drain_seconds)
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+            await self._health.enter_graceful_shutdown()
+            await self._inference.drain()
+            await self._grpc.stop(self._config.server.drain_seconds)
+        await self._runtime.stop()
+        self._uploads.close()
+        log.info("stopped")
+
+    def _build(self) -> grpc.aio.Server:
+        limit_bytes = self._config.server.max_message_mib << 20
+        interceptors: list[grpc.aio.ServerInterceptor] = [CallInterceptor()]
+        if self._tokens:
+            interceptors.append(TokenInterceptor(self._tokens))
+        server = grpc.aio.server(
+            interceptors=interceptors,
+            options=[
+                ("grpc.max_receive_message_length", limit_bytes),
+                ("grpc.max_send_message_length", limit_bytes),
+                ("grpc.so_reuseport", 0),  # a second server on the port must fail, not share it
+                ("grpc.keepalive_time_ms", 20_000),
+                ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ],
+        )
+        inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(self._inference, server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelServicer(self._runtime.repository), server
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if self._config.server.reflection:
+            names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
+        return server
+
+    async def _follow_models(self) -> None:
+        """Keep the health of every bundle's name true."""
+        async for status in self._runtime.repository.watch():
+            name = status.key.name
+            ready = any(one.key.name == name for one in self._runtime.repository.loaded())
+            if ready or status.state is not BundleState.LOADING:
+                await self._health.set(
+                    name,
+                    health_pb2.HealthCheckResponse.SERVING
+                    if ready
+                    else health_pb2.HealthCheckResponse.NOT_SERVING,
+                )
+
+
+async def serve(config: ServiceConfig, *, announce: asyncio.Future[Server] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    server = Server(config)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        await server.start()
+        if announce is not None:
+            announce.set_result(server)
+        await stopping.wait()
+    finally:
+        await server.stop()
+
+
+def check_exposure(config: ServerConfig) -> None:
+    """Refuse an address that others can reach without TLS and tokens.
+
+    Raises:
+        InvalidConfig: such an address, and `insecure` is not set; or half of a TLS pair.
+    """
+    if bool(config.tls_certificate) != bool(config.tls_key):
+        raise InvalidConfig("TLS needs both tls_certificate and tls_key; one of them is not set")
+    host, _ = split_address(config.listen)
+    if config.insecure or _is_loopback(host):
+        return
+    missing = [
+        what
+        for what, given in (("TLS", config.tls_certificate), ("tokens", config.token_file))
+        if not given
+    ]
+    if missing:
+        raise InvalidConfig(
+            f"{config.listen} can be reached by others, and {' and '.join(missing)} are not "
+            "configured; give --tls-certificate, --tls-key and --token-file, listen on 127.0.0.1, "
+            "or say --insecure if the network is trusted"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _credentials(config: ServerConfig) -> grpc.ServerCredentials | None:
+    if not config.tls_certificate:
+        return None
+    try:
+        pair = (Path(config.tls_key).read_bytes(), Path(config.tls_certificate).read_bytes())
+        authority = Path(config.tls_client_ca).read_bytes() if config.tls_client_ca else None
+    except OSError as error:
+        raise InvalidConfig(f"a TLS file cannot be read: {error}") from error
+    return grpc.ssl_server_credentials(
+        [pair], root_certificates=authority, require_client_auth=authority is not None
+    )

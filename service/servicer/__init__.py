@@ -1,0 +1,6 @@
+"""The gRPC edge: protobuf in, protobuf out; nothing else in the service knows protobuf."""
+
+from service.servicer.inference import InferenceServicer
+from service.servicer.models import ModelServicer
+
+__all__ = ["InferenceServicer", "ModelServicer"]

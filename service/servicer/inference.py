@@ -1,0 +1,421 @@
+"""InferenceService: live streams, unary sessions, uploads and videos; translates and delegates."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import structlog
+from ethostream.v1 import frame_pb2
+from ethostream.v1 import inference_service_pb2 as pb2
+from ethostream.v1 import inference_service_pb2_grpc as pb2_grpc
+
+from service.archive import VideoStarted
+from service.errors import (
+    EthostreamError,
+    FrameOutOfOrder,
+    InvalidRequest,
+    Overloaded,
+    SessionNotFound,
+    ShuttingDown,
+)
+from service.paths import resolve_below_roots
+from service.runtime import Runtime
+from service.servicer import converters
+from service.session import LiveBehavior, LiveSession, Outcome, ReadFrame
+from service.uploads import UploadStore
+from service.values import ResultChunk, VideoFrame
+from service.video import ChunkDecoder
+
+if TYPE_CHECKING:  # the class takes no parameters at run time
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+log = structlog.get_logger("ethostream.inference")
+
+
+@dataclass(slots=True, eq=False)
+class _UnarySession:
+    """A session that lives across AnalyzeFrame calls."""
+
+    session: LiveSession
+    answers: AsyncIterator[Outcome | LiveBehavior]
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One call at a time: a second one waits, so that frames stay in order."""
+    expiry: asyncio.TimerHandle | None = None
+
+
+class InferenceServicer(pb2_grpc.InferenceServiceServicer):
+    """Owns what lives on the edge: open streams, unary sessions and uploads."""
+
+    def __init__(self, runtime: Runtime, uploads: UploadStore) -> None:
+        self._runtime = runtime
+        self._uploads = uploads
+        self._limits = runtime.config.server
+        self._roots = [Path(root) for root in runtime.config.video.roots]
+        self._streams = 0
+        self._videos = 0
+        self._unary: dict[str, _UnarySession] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._draining = asyncio.Event()
+
+    async def drain(self) -> None:
+        """Take no new streams and tell the open ones to end."""
+        self._draining.set()
+        for session_id in list(self._unary):
+            await self._end_unary(session_id)
+
+    async def StreamFrames(
+        self,
+        request_iterator: AsyncIterator[pb2.StreamFramesRequest],
+        context: "Context",
+    ) -> AsyncIterator[pb2.StreamFramesResponse]:
+        """Run one live stream; what was accepted is answered even when a later message is bad."""
+        first = await anext(aiter(request_iterator), None)
+        if first is None or first.WhichOneof("request") != "start":
+            raise InvalidRequest("a stream's first message must be `start`; send it before frames")
+        async with self._open_session(first.start) as session:
+            yield pb2.StreamFramesResponse(started=converters.from_started(session))
+            acknowledgements: asyncio.Queue[pb2.ChunkAcknowledgement] = asyncio.Queue()
+            reader = asyncio.create_task(self._read(request_iterator, session, acknowledgements))
+            outgoing: asyncio.Queue[pb2.StreamFramesResponse | None] = asyncio.Queue(maxsize=1)
+            try:
+                async for response in self._responses(session, acknowledgements, outgoing):
+                    yield response
+                await reader  # raises what ended the reading, after all answers are out
+                ledger = session.ledger
+                yield pb2.StreamFramesResponse(
+                    ended=pb2.StreamEnded(
+                        frames_accepted=ledger.accepted,
+                        frames_result=ledger.result,
+                        frames_skipped=ledger.skipped,
+                        frames_error=ledger.error,
+                    )
+                )
+            finally:
+                reader.cancel()
+                await asyncio.gather(reader, return_exceptions=True)
+
+    async def AnalyzeFrame(
+        self, request: pb2.AnalyzeFrameRequest, context: "Context"
+    ) -> pb2.AnalyzeFrameResponse:
+        """Answer one frame of a session that lives across calls."""
+        response = pb2.AnalyzeFrameResponse()
+        if request.session_id:
+            if request.HasField("start"):
+                raise InvalidRequest("`start` opens a session; leave session_id empty with it")
+            unary = self._unary.get(request.session_id)
+            if unary is None:
+                raise SessionNotFound(
+                    f"there is no session {request.session_id!r}; it ended or was idle for "
+                    f"{self._runtime.config.session.idle_seconds:g} s: open a new one with `start`"
+                )
+        else:
+            unary = self._begin_unary(request.start)
+            response.started.CopyFrom(converters.from_started(unary.session))
+        session_id = response.session_id = unary.session.session_id
+        async with unary.lock:
+            self._postpone_expiry(session_id, unary)
+            try:
+                if request.HasField("frame"):
+                    await unary.session.offer(converters.to_frame(request.frame))
+                    await self._collect(unary, request.frame.frame_index, response)
+                if request.end_session:
+                    unary.session.finish()
+                    async for answer in unary.answers:
+                        _add(answer, response)
+            except InvalidRequest:
+                if not request.session_id:  # the client never learns the id: nobody could end it
+                    await self._end_unary(session_id)
+                raise
+            if request.end_session:
+                await self._end_unary(session_id)
+        return response
+
+    async def UploadVideo(
+        self,
+        request_iterator: AsyncIterator[pb2.UploadVideoRequest],
+        context: "Context",
+    ) -> pb2.UploadVideoResponse:
+        """Take a file in pieces over one stream."""
+        upload_id, offset_bytes = "", 0
+        try:
+            async for request in request_iterator:
+                kind = request.WhichOneof("request")
+                if (kind == "start") == bool(upload_id):
+                    raise InvalidRequest("an upload's first message, and only that, is `start`")
+                if kind == "start":
+                    upload_id = self._begin_upload(request.start)
+                else:
+                    offset_bytes = await asyncio.to_thread(
+                        self._uploads.append, upload_id, offset_bytes, request.data
+                    )
+            if not upload_id:
+                raise InvalidRequest("the upload is empty; send `start`, then the file's bytes")
+            size_bytes, sha256 = self._uploads.finish(upload_id)
+        except (EthostreamError, asyncio.CancelledError):
+            self._uploads.discard(upload_id)
+            raise
+        return pb2.UploadVideoResponse(upload_id=upload_id, size_bytes=size_bytes, sha256=sha256)
+
+    async def UploadChunk(
+        self, request: pb2.UploadChunkRequest, context: "Context"
+    ) -> pb2.UploadChunkResponse:
+        """Take one piece of a file."""
+        upload_id = request.upload_id or self._begin_upload(request.start)
+        size_bytes = await asyncio.to_thread(
+            self._uploads.append, upload_id, request.offset_bytes, request.data
+        )
+        sha256 = ""
+        if request.last:
+            size_bytes, sha256 = self._uploads.finish(upload_id)
+        return pb2.UploadChunkResponse(upload_id=upload_id, size_bytes=size_bytes, sha256=sha256)
+
+    async def AnalyzeVideo(
+        self, request: pb2.AnalyzeVideoRequest, context: "Context"
+    ) -> AsyncIterator[pb2.AnalyzeVideoResponse]:
+        """Analyze one video and stream its results in columns."""
+        self._refuse_while_draining()
+        source = request.WhichOneof("source")
+        if source == "upload_id":
+            path = self._uploads.path(request.upload_id)
+        elif source == "path":
+            path = await asyncio.to_thread(resolve_below_roots, request.path, self._roots)
+        else:
+            raise InvalidRequest("no video is named; set upload_id or path")
+        options = converters.to_video_options(request, self._runtime.repository)
+        if self._videos >= self._limits.max_videos:
+            raise Overloaded(
+                f"{self._videos} videos are being analyzed, which is this server's limit; "
+                "try again when one is done"
+            )
+        self._videos += 1
+        try:
+            async for event in self._runtime.analyze(path, options):
+                if isinstance(event, VideoStarted):
+                    yield pb2.AnalyzeVideoResponse(started=converters.from_video_started(event))
+                elif isinstance(event, ResultChunk):
+                    yield pb2.AnalyzeVideoResponse(chunk=converters.from_chunk(event))
+                else:
+                    yield pb2.AnalyzeVideoResponse(finished=converters.from_video_finished(event))
+        finally:
+            self._videos -= 1
+
+    @asynccontextmanager
+    async def _open_session(self, start: pb2.StreamStart) -> AsyncIterator[LiveSession]:
+        session = self._create_session(start)
+        try:
+            yield session
+        finally:
+            await self._close_session(session)
+
+    def _create_session(self, start: pb2.StreamStart) -> LiveSession:
+        self._refuse_while_draining()
+        if self._streams >= self._limits.max_streams:
+            raise Overloaded(
+                f"{self._streams} streams are open, which is this server's limit; "
+                "close one or try again later"
+            )
+        options = converters.to_session_options(start, self._runtime.repository)
+        session = self._runtime.live_session(secrets.token_hex(8), options)
+        if start.resumes_session_id:
+            log.info("resumes", session=session.session_id, before=start.resumes_session_id)
+        self._streams += 1
+        session.start()
+        return session
+
+    async def _close_session(self, session: LiveSession) -> None:
+        self._streams -= 1
+        await session.close()
+
+    async def _read(
+        self,
+        requests: AsyncIterator[pb2.StreamFramesRequest],
+        session: LiveSession,
+        acknowledgements: "asyncio.Queue[pb2.ChunkAcknowledgement]",
+    ) -> None:
+        """Offer all that the client sends; whatever ends the reading, the session is finished."""
+        chunks = _ChunkReader(session, acknowledgements)
+        try:
+            async for request in requests:
+                kind = request.WhichOneof("request")
+                if kind == "frame" and not chunks.used:
+                    await session.offer(converters.to_frame(request.frame))
+                elif kind == "chunk" and (chunks.used or not session.ledger.accepted):
+                    await chunks.offer(request.chunk)
+                else:
+                    raise InvalidRequest(
+                        f"a message of kind {kind} does not belong here; after `start`, send "
+                        "frames or chunks, not both"
+                    )
+            await chunks.flush()
+        finally:
+            session.finish()
+            await chunks.close()
+
+    async def _responses(
+        self,
+        session: LiveSession,
+        acknowledgements: "asyncio.Queue[pb2.ChunkAcknowledgement]",
+        outgoing: "asyncio.Queue[pb2.StreamFramesResponse | None]",
+    ) -> AsyncIterator[pb2.StreamFramesResponse]:
+        """Merge answers, chunk acknowledgements and a drain notice into one sequence."""
+
+        async def put_answers() -> None:
+            async for answer in session.answers():
+                response = pb2.StreamFramesResponse()
+                if isinstance(answer, Outcome):
+                    response.outcome.CopyFrom(converters.from_outcome(answer))
+                else:
+                    response.behavior.CopyFrom(converters.from_behavior(answer))
+                await outgoing.put(response)
+            while not acknowledgements.empty():
+                chunk = acknowledgements.get_nowait()
+                await outgoing.put(pb2.StreamFramesResponse(chunk=chunk))
+            await outgoing.put(None)
+
+        async def put_acknowledgements() -> None:
+            while True:
+                chunk = await acknowledgements.get()
+                await outgoing.put(pb2.StreamFramesResponse(chunk=chunk))
+
+        async def put_drain_notice() -> None:
+            await self._draining.wait()
+            grace_ms = round(self._limits.drain_seconds * 1000)
+            await outgoing.put(pb2.StreamFramesResponse(drain=pb2.DrainNotice(grace_ms=grace_ms)))
+
+        tasks = [
+            asyncio.create_task(put())
+            for put in (put_answers, put_acknowledgements, put_drain_notice)
+        ]
+        try:
+            while (response := await outgoing.get()) is not None:
+                yield response
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin_unary(self, start: pb2.StreamStart) -> _UnarySession:
+        session = self._create_session(start)
+        unary = _UnarySession(session, session.answers())
+        self._unary[session.session_id] = unary
+        return unary
+
+    async def _end_unary(self, session_id: str) -> None:
+        unary = self._unary.pop(session_id, None)
+        if unary is not None:
+            if unary.expiry is not None:
+                unary.expiry.cancel()
+            await self._close_session(unary.session)
+
+    def _postpone_expiry(self, session_id: str, unary: _UnarySession) -> None:
+        if unary.expiry is not None:
+            unary.expiry.cancel()
+
+        def expire() -> None:
+            task = asyncio.get_running_loop().create_task(self._end_unary(session_id))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+        idle_seconds = self._runtime.config.session.idle_seconds
+        unary.expiry = asyncio.get_running_loop().call_later(idle_seconds, expire)
+
+    async def _collect(
+        self, unary: _UnarySession, frame_index: int, response: pb2.AnalyzeFrameResponse
+    ) -> None:
+        """Wait for the frame's outcome and for the behavior that needs no later frame."""
+        due = {
+            one.loaded.key
+            for one in unary.session.options.selections
+            if (spec := one.loaded.bundle.manifest.behavior) and not spec.future_frames
+        }
+        while due or not response.HasField("outcome"):
+            answer = await anext(unary.answers)
+            _add(answer, response)
+            if isinstance(answer, LiveBehavior) and answer.answer.frame_index == frame_index:
+                due.discard(answer.bundle)
+
+    def _begin_upload(self, start: pb2.UploadStart) -> str:
+        self._refuse_while_draining()
+        return self._uploads.begin(start.filename, start.size_bytes, start.sha256)
+
+    def _refuse_while_draining(self) -> None:
+        if self._draining.is_set():
+            raise ShuttingDown("this server is shutting down; connect to another or in a moment")
+
+
+class _ChunkReader:
+    """Decodes a chunked stream and offers its frames, numbered from 0 in presentation order."""
+
+    def __init__(
+        self, session: LiveSession, acknowledgements: "asyncio.Queue[pb2.ChunkAcknowledgement]"
+    ) -> None:
+        self._session = session
+        self._acknowledgements = acknowledgements
+        self._decoder: ChunkDecoder | None = None
+        self._codec = ""
+        self._last_chunk = -1
+        self._frames = 0
+        self._capture_time_ns = 0
+
+    @property
+    def used(self) -> bool:
+        """True once a chunk came."""
+        return self._decoder is not None
+
+    async def offer(self, chunk: frame_pb2.VideoChunk) -> None:
+        """Decode a chunk, offer its frames, acknowledge it."""
+        codec = converters.to_codec(chunk)
+        if self._decoder is None:
+            self._codec = codec
+            self._decoder = ChunkDecoder(codec)
+        if codec != self._codec:
+            raise InvalidRequest(
+                f"chunk {chunk.chunk_index} is {codec}, but the stream began with {self._codec}; "
+                "open a stream of its own for another codec"
+            )
+        if chunk.chunk_index <= self._last_chunk:
+            raise FrameOutOfOrder(
+                f"chunk {chunk.chunk_index} came after chunk {self._last_chunk}; send chunks with "
+                "increasing chunk_index"
+            )
+        self._last_chunk = chunk.chunk_index
+        self._capture_time_ns = chunk.capture_time_ns
+        decoded = await self._decoder.feed(chunk.data)
+        await self._offer(decoded.frames)
+        self._acknowledgements.put_nowait(
+            pb2.ChunkAcknowledgement(
+                chunk_index=chunk.chunk_index,
+                frames_decoded=len(decoded.frames),
+                packets_corrupt=decoded.packets_corrupt,
+                message=decoded.message,
+            )
+        )
+
+    async def flush(self) -> None:
+        """Offer the frames that the decoder held back."""
+        if self._decoder is not None:
+            await self._offer((await self._decoder.flush()).frames)
+
+    async def close(self) -> None:
+        """End the decoder."""
+        if self._decoder is not None:
+            await self._decoder.close()
+
+    async def _offer(self, frames: list[VideoFrame]) -> None:
+        for frame in frames:
+            await self._session.offer(
+                ReadFrame(self._frames, self._capture_time_ns, frame.pts_ns, frame.pixels)
+            )
+            self._frames += 1
+
+
+def _add(answer: Outcome | LiveBehavior, response: pb2.AnalyzeFrameResponse) -> None:
+    if isinstance(answer, Outcome):
+        response.outcome.CopyFrom(converters.from_outcome(answer))
+    else:
+        response.behaviors.append(converters.from_behavior(answer))

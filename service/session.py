@@ -1,0 +1,571 @@
+"""One camera's live stream, from the first frame to the last answer.
+
+A frame's way: `offer` accepts it into a bounded queue; the pump takes the next one that the
+freshness policy lets through, reads and resizes it, and hands it to the scheduler and to the
+behavior streams; its outcome leaves in the order of acceptance. Every accepted frame gets exactly
+one `Outcome` and one `BehaviorAnswer` per behavior bundle, whatever happens to it.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from service import metrics
+from service.behavior_stream import BehaviorStream, choose_stride, choose_thresholds
+from service.errors import (
+    EthostreamError,
+    FrameOutOfOrder,
+    FrameTooLarge,
+    InvalidConfig,
+    InvalidFrame,
+    InvalidRequest,
+)
+from service.pose import poses_in_frame
+from service.preprocess import CropRegion, Placement, bgr_to_rgb, to_model_input
+from service.repository import LoadedBundle
+from service.scheduler import Answer, Scheduler, Work
+from service.values import BehaviorAnswer, BundleVersion, Poses
+from service.video.still import decode_still
+
+log = structlog.get_logger("ethostream.session")
+
+Freshness = Literal["all", "latest", "deadline"]
+Encoding = Literal["gray8", "rgb24", "bgr24", "jpeg", "png"]
+_RAW_CHANNELS: Mapping[str, int] = {"gray8": 1, "rgb24": 3, "bgr24": 3}
+_INLINE_BYTES = 1 << 20
+"""Raw frames up to this size are resized on the event loop: it takes about 0.3 ms, and a hop to
+a thread and back costs nearly as much."""
+
+
+class SessionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of a live stream."""
+
+    max_frames_in_flight: int = 32
+    """Most credits that a stream can get."""
+    default_frames_in_flight: int = 4
+    """Credits of a stream that asks for none in particular: enough to hide the way there and
+    back, few enough that an answer is at most this many frames old."""
+    max_width_px: int = 4096
+    max_height_px: int = 4096
+    idle_seconds: float = 60.0
+    """A unary session without a call for this long is closed."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 1 <= self.default_frames_in_flight <= self.max_frames_in_flight:
+            raise InvalidConfig(
+                f"default_frames_in_flight is {self.default_frames_in_flight}; give 1 to "
+                f"max_frames_in_flight ({self.max_frames_in_flight})"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A bundle that a request wants, with what it changes."""
+
+    loaded: LoadedBundle
+    thresholds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """How a client wants its stream to be run."""
+
+    selections: tuple[Selection, ...]
+    freshness: Freshness = "all"
+    max_age_seconds: float = 0.0
+    frames_in_flight: int = 0
+    """0 takes the default."""
+    frame_rate_hz: float = 0.0
+    crop: CropRegion | None = None
+    camera: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFrame:
+    """One still picture as a client sent it."""
+
+    frame_index: int
+    capture_time_ns: int
+    encoding: Encoding
+    width_px: int
+    height_px: int
+    crop: CropRegion | None
+    data: bytes
+
+    def __repr__(self) -> str:
+        """Show sizes, not pixels."""
+        return f"EncodedFrame({self.frame_index}, {self.encoding}, {len(self.data)} bytes)"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFrame:
+    """One frame of a chunked stream, decoded already."""
+
+    frame_index: int
+    capture_time_ns: int
+    pts_ns: int
+    pixels: NDArray[np.uint8] | None
+    """(H, W, 3) RGB or (H, W) gray; None where it is damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a frame's time went, seconds on the server's monotonic clock."""
+
+    queue: float
+    decode: float
+    preprocess: float
+    batch_wait: float
+    engine: float
+    postprocess: float
+    total: float
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The one answer to an accepted frame."""
+
+    frame_index: int
+    capture_time_ns: int
+    arrival_time_ns: int
+    pts_ns: int
+    kind: Literal["result", "skipped", "error"]
+    poses: tuple[tuple[BundleVersion, Poses], ...]
+    """Of a result: one per pose bundle."""
+    reason: str
+    """Of a skipped frame: replaced or too_old. Of an error: its message."""
+    error: EthostreamError | None
+    timings: Timings | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveBehavior:
+    """A behavior answer with what a client needs to place it."""
+
+    bundle: BundleVersion
+    answer: BehaviorAnswer
+    capture_time_ns: int
+    latency_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What became of the frames that were accepted."""
+
+    accepted: int = 0
+    result: int = 0
+    skipped: int = 0
+    error: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Accepted:
+    frame: EncodedFrame | ReadFrame
+    arrived: float
+    arrival_time_ns: int
+    outcome: asyncio.Future[Outcome]
+    behaviors: list[asyncio.Future[BehaviorAnswer]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    inputs: Sequence[tuple[NDArray[np.uint8], Placement]]
+    """One per selection."""
+    begun: float
+    decoded: float
+    ready: float
+
+
+class LiveSession:
+    """Runs one stream; `offer` frames on one task, iterate `answers` on another."""
+
+    def __init__(
+        self,
+        session_id: str,
+        options: SessionOptions,
+        scheduler: Scheduler,
+        config: SessionConfig,
+        threads: Executor,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        if not options.selections:
+            raise InvalidRequest("no bundle is named; name at least one, see `ethostream models`")
+        names = [one.loaded.key for one in options.selections]
+        if len(set(names)) != len(names):
+            raise InvalidRequest(f"a bundle is named twice: {', '.join(map(str, names))}")
+        if options.freshness == "deadline" and options.max_age_seconds <= 0:
+            raise InvalidRequest("freshness DEADLINE needs max_age_ms of at least 1")
+        self.session_id = session_id
+        self.options = options
+        self.credits = min(
+            options.frames_in_flight or config.default_frames_in_flight, config.max_frames_in_flight
+        )
+        self._config = config
+        self._scheduler = scheduler
+        self._threads = threads
+        self._clock = clock
+        self._pose = [
+            (position, one.loaded)
+            for position, one in enumerate(options.selections)
+            if one.loaded.bundle.manifest.pose is not None
+        ]
+        self._behavior = [
+            (
+                position,
+                BehaviorStream(
+                    one.loaded,
+                    scheduler,
+                    work=Work.LIVE,
+                    stride=choose_stride(one.loaded, options.frame_rate_hz),
+                    thresholds=choose_thresholds(one.loaded, one.thresholds),
+                ),
+            )
+            for position, one in enumerate(options.selections)
+            if one.loaded.bundle.manifest.behavior is not None
+        ]
+        # Freshness needs short queues: one frame in work, the newest one waiting.
+        self._max_in_work = self.credits if options.freshness == "all" else 1
+        self._in_work = 0
+        self._unanswered = 0
+        self._waiting: deque[_Accepted] = deque()
+        self._room = asyncio.Condition()
+        self._wake = asyncio.Event()
+        self._finishing = False
+        self._last_index = -1
+        self._size: tuple[int, int] | None = None
+        self._counts = {"accepted": 0, "result": 0, "skipped": 0, "error": 0}
+        self._ordered: list[asyncio.Queue[_Accepted | None]] = [
+            asyncio.Queue() for _ in range(1 + len(self._behavior))
+        ]  # bounded by the credits: nothing is accepted that has none
+        self._answers: asyncio.Queue[Outcome | LiveBehavior | None] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._log = log.bind(session=session_id, camera=options.camera)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Every how many-th frame is looked at, per selection; 1 for pose bundles."""
+        strides = [1] * len(self.options.selections)
+        for position, stream in self._behavior:
+            strides[position] = stream.stride
+        return tuple(strides)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What became of the frames so far."""
+        return Ledger(**self._counts)
+
+    def start(self) -> None:
+        """Begin to work; every started session is ended by `close`."""
+        metrics.STREAMS_OPEN.inc()
+        self._log.info(
+            "session opened", bundles=[str(one.loaded.key) for one in self.options.selections]
+        )
+        create = asyncio.get_running_loop().create_task
+        self._tasks.append(create(self._pump()))
+        self._tasks.append(create(self._emit_outcomes()))
+        for place, (_, stream) in enumerate(self._behavior):
+            self._tasks.append(create(self._emit_behaviors(place, stream)))
+
+    async def offer(self, frame: EncodedFrame | ReadFrame) -> None:
+        """Accept a frame; waits while as many frames are unanswered as there are credits.
+
+        Raises:
+            FrameOutOfOrder: its index is not greater than the one before; it is not accepted.
+        """
+        if frame.frame_index <= self._last_index:
+            raise FrameOutOfOrder(
+                f"frame {frame.frame_index} came after frame {self._last_index}; send frames with "
+                "increasing frame_index"
+            )
+        arrived, arrival_time_ns = self._clock(), time.time_ns()
+        if self._unanswered >= self.credits:
+            async with self._room:
+                await self._room.wait_for(lambda: self._unanswered < self.credits)
+        loop = asyncio.get_running_loop()
+        accepted = _Accepted(
+            frame,
+            arrived,
+            arrival_time_ns,
+            loop.create_future(),
+            [loop.create_future() for _ in self._behavior],
+        )
+        self._last_index = frame.frame_index
+        self._counts["accepted"] += 1
+        self._unanswered += 1
+        for queue in self._ordered:
+            queue.put_nowait(accepted)
+        if self.options.freshness == "latest":
+            for older in self._waiting:
+                self._skip(older, "replaced")
+            self._waiting.clear()
+        self._waiting.append(accepted)
+        self._wake.set()
+
+    def finish(self) -> None:
+        """Accept no more; `answers` ends when all that was accepted is answered."""
+        self._finishing = True
+        for queue in self._ordered:
+            queue.put_nowait(None)
+        self._wake.set()
+
+    async def answers(self) -> AsyncIterator[Outcome | LiveBehavior]:
+        """Yield outcomes and behavior answers, each kind in the order of the frames."""
+        for _ in self._ordered:
+            while (answer := await self._answers.get()) is not None:
+                yield answer
+                if isinstance(answer, Outcome):  # it is on its way: its credit is free again
+                    self._unanswered -= 1
+                    async with self._room:
+                        self._room.notify()
+
+    async def close(self) -> None:
+        """Drop what is still in work, for example because the client left."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for _, stream in self._behavior:
+            await stream.close()
+        metrics.STREAMS_OPEN.dec()
+        self._log.info("session closed", **self._counts)
+
+    async def _pump(self) -> None:
+        """Take the next frame, read and resize it, hand it on: one at a time, in order."""
+        while (accepted := await self._next()) is not None:
+            self._in_work += 1
+            try:
+                prepared = await self._prepare(accepted)
+            except EthostreamError as error:
+                self._fail(accepted, error)
+            else:
+                self._begin(accepted, prepared)
+
+    async def _next(self) -> _Accepted | None:
+        while True:
+            if self._in_work < self._max_in_work and self._behaviors_keep_up():
+                while self._waiting:
+                    accepted = self._waiting.popleft()
+                    age = self._clock() - accepted.arrived
+                    if self.options.freshness != "deadline" or age <= self.options.max_age_seconds:
+                        return accepted
+                    self._skip(accepted, "too_old")
+                if self._finishing:
+                    return None
+            self._wake.clear()
+            await self._wake.wait()
+
+    def _behaviors_keep_up(self) -> bool:
+        """True while no behavior stream lags by more frames than may be in work."""
+        return all(
+            stream.in_work < self._max_in_work + stream.look_ahead for _, stream in self._behavior
+        )
+
+    async def _prepare(self, accepted: _Accepted) -> _Prepared:
+        begun = self._clock()
+        frame = accepted.frame
+        inline = isinstance(frame, ReadFrame) or (
+            frame.encoding in _RAW_CHANNELS and len(frame.data) <= _INLINE_BYTES
+        )
+        if inline:
+            return self._read_and_resize(frame, begun)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._read_and_resize, frame, begun)
+
+    def _read_and_resize(self, frame: EncodedFrame | ReadFrame, begun: float) -> _Prepared:
+        pixels = read_frame(frame, self._config)
+        size = (pixels.shape[1], pixels.shape[0])
+        if self._size is None:
+            self._size = size
+        elif size != self._size:
+            raise InvalidFrame(
+                f"frame {frame.frame_index} is {size[0]}x{size[1]} px, but the stream began with "
+                f"{self._size[0]}x{self._size[1]}; open a stream of its own for another size"
+            )
+        decoded = self._clock()
+        crop = (frame.crop if isinstance(frame, EncodedFrame) else None) or self.options.crop
+        by_spec: dict[Any, tuple[NDArray[np.uint8], Placement]] = {}
+        for one in self.options.selections:
+            spec = one.loaded.bundle.manifest.input
+            if spec not in by_spec:
+                by_spec[spec] = to_model_input(pixels, spec, crop)
+        inputs = [by_spec[one.loaded.bundle.manifest.input] for one in self.options.selections]
+        return _Prepared(inputs, begun, decoded, self._clock())
+
+    def _begin(self, accepted: _Accepted, prepared: _Prepared) -> None:
+        """Submit the frame to every pose graph and push it to every behavior stream."""
+        index = accepted.frame.frame_index
+        try:
+            poses = [
+                self._scheduler.submit(
+                    loaded.graphs["pose"],
+                    {"frames": prepared.inputs[position][0]},
+                    work=Work.LIVE,
+                )
+                for position, loaded in self._pose
+            ]
+        except EthostreamError as error:
+            self._fail(accepted, error)
+            return
+        for place, (position, stream) in enumerate(self._behavior):
+            _forward(stream.push(index, prepared.inputs[position][0]), accepted.behaviors[place])
+        task = asyncio.get_running_loop().create_task(self._complete(accepted, prepared, poses))
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
+
+    async def _complete(
+        self, accepted: _Accepted, prepared: _Prepared, poses: list[asyncio.Future[Answer]]
+    ) -> None:
+        try:
+            answers = [await one for one in poses]
+        except EthostreamError as error:
+            self._fail(accepted, error, behaviors=False)
+            return
+        answered = self._clock()
+        found = tuple(
+            (
+                loaded.key,
+                poses_in_frame(answer.outputs["keypoints"], prepared.inputs[position][1]),
+            )
+            for (position, loaded), answer in zip(self._pose, answers, strict=True)
+        )
+        now = self._clock()
+        slowest = max(answers, key=lambda one: one.engine_seconds, default=None)
+        timings = Timings(
+            queue=prepared.begun - accepted.arrived,
+            decode=prepared.decoded - prepared.begun,
+            preprocess=prepared.ready - prepared.decoded,
+            batch_wait=slowest.queued_seconds if slowest else 0.0,
+            engine=slowest.engine_seconds if slowest else 0.0,
+            postprocess=now - answered,
+            total=now - accepted.arrived,
+            batch_size=slowest.batch_size if slowest else 0,
+        )
+        self._settle(accepted, "result", poses=found, timings=timings)
+
+    def _skip(self, accepted: _Accepted, reason: str) -> None:
+        self._miss_behaviors(accepted)
+        self._settle(accepted, "skipped", reason=reason, in_work=False)
+
+    def _fail(self, accepted: _Accepted, error: EthostreamError, *, behaviors: bool = True) -> None:
+        if behaviors:
+            self._miss_behaviors(accepted)
+        self._settle(accepted, "error", reason=str(error), error=error)
+
+    def _miss_behaviors(self, accepted: _Accepted) -> None:
+        for (_, stream), future in zip(self._behavior, accepted.behaviors, strict=True):
+            future.set_result(stream.miss(accepted.frame.frame_index))
+
+    def _settle(
+        self,
+        accepted: _Accepted,
+        kind: Literal["result", "skipped", "error"],
+        *,
+        poses: tuple[tuple[BundleVersion, Poses], ...] = (),
+        reason: str = "",
+        error: EthostreamError | None = None,
+        timings: Timings | None = None,
+        in_work: bool = True,
+    ) -> None:
+        frame = accepted.frame
+        accepted.outcome.set_result(
+            Outcome(
+                frame_index=frame.frame_index,
+                capture_time_ns=frame.capture_time_ns,
+                arrival_time_ns=accepted.arrival_time_ns,
+                pts_ns=frame.pts_ns if isinstance(frame, ReadFrame) else 0,
+                kind=kind,
+                poses=poses,
+                reason=reason,
+                error=error,
+                timings=timings,
+            )
+        )
+        if in_work:
+            self._in_work -= 1
+            self._wake.set()
+
+    async def _emit_outcomes(self) -> None:
+        while (accepted := await self._ordered[0].get()) is not None:
+            outcome = await accepted.outcome
+            self._answers.put_nowait(outcome)
+            self._counts[outcome.kind] += 1
+            metrics.FRAMES.labels("live", outcome.kind).inc()
+            metrics.FRAME_SECONDS.observe(self._clock() - accepted.arrived)
+        self._answers.put_nowait(None)
+
+    async def _emit_behaviors(self, place: int, stream: BehaviorStream) -> None:
+        while (accepted := await self._ordered[1 + place].get()) is not None:
+            answer = await accepted.behaviors[place]
+            self._wake.set()
+            latency = self._clock() - accepted.arrived
+            key, capture = stream.loaded.key, accepted.frame.capture_time_ns
+            self._answers.put_nowait(LiveBehavior(key, answer, capture, latency))
+        self._answers.put_nowait(None)
+
+
+def read_frame(frame: EncodedFrame | ReadFrame, config: SessionConfig) -> NDArray[np.uint8]:
+    """Return the pixels of a frame: (H, W, 3) RGB or (H, W) gray, uint8.
+
+    Raises:
+        InvalidFrame: the bytes do not match the encoding and size.
+        FrameTooLarge: more pixels than `config` takes.
+    """
+    index = frame.frame_index
+    if isinstance(frame, ReadFrame):
+        if frame.pixels is None:
+            raise InvalidFrame(f"frame {index} is damaged in the encoded stream; send a key frame")
+        return frame.pixels
+    if not frame.data:
+        raise InvalidFrame(f"frame {index} is 0 bytes; send JPEG, PNG or raw pixels")
+    if frame.encoding not in _RAW_CHANNELS:
+        return decode_still(
+            frame.data,
+            encoding=frame.encoding,  # type: ignore[arg-type]
+            max_width_px=config.max_width_px,
+            max_height_px=config.max_height_px,
+        )
+    width_px, height_px = frame.width_px, frame.height_px
+    if width_px > config.max_width_px or height_px > config.max_height_px:
+        raise FrameTooLarge(
+            f"frame {index} is {width_px}x{height_px} px; this server takes at most "
+            f"{config.max_width_px}x{config.max_height_px}: send a crop or a smaller frame"
+        )
+    channels = _RAW_CHANNELS[frame.encoding]
+    expected = width_px * height_px * channels
+    if not expected or len(frame.data) != expected:
+        raise InvalidFrame(
+            f"frame {index} has {len(frame.data)} bytes, but {frame.encoding} of "
+            f"{width_px}x{height_px} px has {expected}; send the size that the pixels have"
+        )
+    pixels = np.frombuffer(frame.data, np.uint8)
+    if channels == 1:
+        return pixels.reshape(height_px, width_px)
+    image = pixels.reshape(height_px, width_px, 3)
+    return bgr_to_rgb(image) if frame.encoding == "bgr24" else image
+
+
+def _forward(
+    source: asyncio.Future[BehaviorAnswer], target: asyncio.Future[BehaviorAnswer]
+) -> None:
+    def copy(done: asyncio.Future[BehaviorAnswer]) -> None:
+        if target.done():
+            return
+        if done.cancelled():
+            target.cancel()
+        elif (error := done.exception()) is not None:
+            target.set_exception(error)
+        else:
+            target.set_result(done.result())
+
+    source.add_done_callback(copy)

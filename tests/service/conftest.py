@@ -1,0 +1,130 @@
+"""Bundles on fake engines, whose answers can be worked out by hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.bundle import (
+    BehaviorSpec,
+    Bundle,
+    FileEntry,
+    InputSpec,
+    Manifest,
+    PoseSpec,
+    Provenance,
+)
+from service.engine import Engine, FakeEngine, Tensors
+from service.repository import LoadedBundle
+from service.scheduler import Graph, Scheduler, SchedulerConfig
+
+HEIGHT_PX, WIDTH_PX = 32, 48
+
+
+class ArithmeticEngine:
+    """One of the three behavior graphs as a formula.
+
+    flow: every value is the difference of the frames' means. features: (mean of the frame, sum of
+    the flows). sequence: state' = state / 2 + features; logits = state'.
+    """
+
+    engine = "fake:cpu"
+    precision = "fp32"
+    inputs = ()
+    outputs = ()
+
+    def __init__(self, graph: str) -> None:
+        self._graph = graph
+        self.rows = 0
+        self.fail = False
+
+    def run(self, inputs: Tensors) -> Tensors:
+        from service.errors import EngineFailed
+
+        if self.fail:
+            raise EngineFailed(f"{self._graph} was told to fail")
+        self.rows += len(next(iter(inputs.values())))
+        if self._graph == "flow":
+            means = inputs["frames"].mean(axis=(2, 3, 4), dtype=np.float64)
+            steps = np.diff(means, axis=1).astype(np.float32)
+            shape = (*steps.shape, 2, HEIGHT_PX // 2, WIDTH_PX // 2)
+            return {"flows": np.broadcast_to(steps[..., None, None, None], shape).copy()}
+        if self._graph == "features":
+            frame = inputs["frames"].mean(axis=(1, 2, 3), dtype=np.float64)
+            flows = inputs["flows"][:, :, 0, 0, 0].sum(axis=1)
+            features = np.stack([frame, flows], axis=1).astype(np.float32)
+            return {"features": features, "logits": features}
+        state = inputs["state"]
+        logits = []
+        for step in range(inputs["features"].shape[1]):
+            state = state / 2 + inputs["features"][:, step]
+            logits.append(state)
+        return {"logits": np.stack(logits, axis=1), "next_state": state}
+
+
+def manifest(task: str, **sections: object) -> Manifest:
+    entry = FileEntry(path="none", sha256="", size_bytes=0)
+    names = ("pose",) if task == "pose" else ("flow", "features", "sequence")
+    return Manifest(
+        name=f"fake-{task}",
+        version=1,
+        task=task,
+        description="for tests",
+        input=InputSpec(width_px=WIDTH_PX, height_px=HEIGHT_PX, color="gray", fit="stretch"),
+        graphs=dict.fromkeys(names, entry),
+        provenance=Provenance(
+            run="test", code_commit="none", data="none", data_sha256="", license="Apache-2.0"
+        ),
+        **sections,
+    )
+
+
+def load(content: Manifest, engines: dict[str, Engine]) -> LoadedBundle:
+    return LoadedBundle(
+        bundle=Bundle(Path("nowhere"), content),
+        graphs={name: Graph(f"{content.name}/{name}", one) for name, one in engines.items()},
+        engine="fake:cpu",
+        precision="fp32",
+        manifest_sha256="0" * 64,
+    )
+
+
+@pytest.fixture
+def pose_bundle() -> LoadedBundle:
+    """Finds the brightest pixel as its only keypoint."""
+    return load(manifest("pose", pose=PoseSpec(keypoints=("dot",))), {"pose": FakeEngine()})
+
+
+@pytest.fixture
+def behavior_bundle() -> Callable[..., LoadedBundle]:
+    """Makes a multi-label bundle of two behaviors on the arithmetic graphs."""
+
+    def make(**changes: object) -> LoadedBundle:
+        settings = {
+            "behaviors": ("bright", "moving"),
+            "exclusive": False,
+            "thresholds": (0.5, 0.5),
+            "min_bout_frames": (1, 1),
+            "frame_rate_hz": 30.0,
+            "flow_frames": 2,
+            "past_frames": 2,
+            "future_frames": 0,
+            "feature_size": 2,
+            "state_size": 2,
+            "max_gap_frames": 2,
+            **changes,
+        }
+        engines = {name: ArithmeticEngine(name) for name in ("flow", "features", "sequence")}
+        return load(manifest("behavior", behavior=BehaviorSpec(**settings)), engines)
+
+    return make
+
+
+@pytest.fixture
+async def scheduler():
+    """A running scheduler."""
+    one = Scheduler(SchedulerConfig())
+    one.start()
+    yield one
+    await one.stop()

@@ -1,0 +1,164 @@
+"""Batches are formed from what waits: live first, largest full bucket, nothing lost."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from service.engine import FakeEngine
+from service.errors import EngineFailed, InvalidConfig, Overloaded, ShuttingDown
+from service.scheduler import Graph, Sample, Scheduler, SchedulerConfig, Work
+
+
+class Gate:
+    """Holds the device thread inside a batch until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.release = threading.Event()
+
+    def __call__(self, _seconds: float) -> None:
+        self.entered.set()
+        assert self.release.wait(10)
+
+
+def frame(column: int) -> Sample:
+    pixels = np.zeros((4, 16, 1), np.uint8)
+    pixels[2, column] = 255
+    return {"frames": pixels}
+
+
+def column_of(answer) -> int:
+    return int(answer.outputs["keypoints"][0, 0, 0])
+
+
+@pytest.fixture
+async def scheduler():  # smaller than the shared one, so that its limits can be met
+    one = Scheduler(SchedulerConfig(batch_sizes=(1, 2, 4), max_queued=8))
+    one.start()
+    yield one
+    await one.stop()
+
+
+@pytest.fixture
+async def held(scheduler):
+    """A graph whose first batch is in work and waits for the gate."""
+    gate = Gate()
+    engine = FakeEngine(batch_seconds=1.0, sleep=gate)
+    graph = Graph("fake", engine)
+    first = scheduler.submit(graph, frame(0), work=Work.LIVE)
+    await asyncio.to_thread(gate.entered.wait, 10)
+    yield graph, engine, gate
+    gate.release.set()
+    await first
+
+
+async def test_each_input_gets_its_own_answer(scheduler):
+    graph = Graph("fake", FakeEngine())
+    answers = await asyncio.gather(
+        *(scheduler.submit(graph, frame(column), work=Work.LIVE) for column in range(8))
+    )
+    assert [column_of(answer) for answer in answers] == list(range(8))
+
+
+async def test_a_lone_frame_leaves_at_once(scheduler):
+    graph = Graph("fake", FakeEngine())
+    answer = await asyncio.wait_for(scheduler.submit(graph, frame(3), work=Work.LIVE), 5)
+    assert answer.batch_size == 1
+
+
+async def test_what_gathers_while_the_device_works_becomes_the_largest_full_bucket(scheduler, held):
+    graph, engine, gate = held
+    waiting = [scheduler.submit(graph, frame(column), work=Work.LIVE) for column in range(7)]
+    gate.release.set()
+    await asyncio.gather(*waiting)
+    assert engine.batch_sizes == [1, 4, 2, 1]
+
+
+async def test_live_inputs_go_before_archive_inputs_that_came_earlier(scheduler, held):
+    graph, _, gate = held
+    order: list[str] = []
+    futures = []
+    for work, column in [(Work.ARCHIVE, 1)] * 4 + [(Work.LIVE, 2)]:
+        future = scheduler.submit(graph, frame(column), work=work)
+        future.add_done_callback(lambda _, work=work: order.append(work.value))
+        futures.append(future)
+    gate.release.set()
+    await asyncio.gather(*futures)
+    assert order[0] == "live"
+
+
+async def test_inputs_of_different_shapes_never_share_a_batch(scheduler, held):
+    graph, engine, gate = held
+    wide = {"frames": np.zeros((4, 32, 1), np.uint8)}
+    futures = [scheduler.submit(graph, one, work=Work.LIVE) for one in (frame(1), wide, frame(2))]
+    gate.release.set()
+    answers = await asyncio.gather(*futures)
+    assert [answer.batch_size for answer in answers] == [2, 1, 2]
+
+
+async def test_a_failing_batch_fails_its_own_inputs_and_no_others(scheduler):
+    def is_marked(inputs) -> bool:
+        return bool((inputs["frames"] == 7).any())
+
+    graph = Graph("fake", FakeEngine(fail_when=is_marked))
+    bad = {"frames": np.full((4, 8, 1), 7, np.uint8)}
+    with pytest.raises(EngineFailed, match="told to fail"):
+        await scheduler.submit(graph, bad, work=Work.LIVE)
+    assert column_of(await scheduler.submit(graph, frame(5), work=Work.LIVE)) == 5
+
+
+async def test_a_bug_in_an_engine_is_reported_and_the_device_goes_on(scheduler):
+    class Broken(FakeEngine):
+        def run(self, inputs):
+            raise ZeroDivisionError("no luck")
+
+    with pytest.raises(EngineFailed, match="no luck"):
+        await scheduler.submit(Graph("broken", Broken()), frame(0), work=Work.LIVE)
+    graph = Graph("fake", FakeEngine())
+    assert column_of(await scheduler.submit(graph, frame(1), work=Work.LIVE)) == 1
+
+
+async def test_a_full_queue_refuses_and_says_so(scheduler, held):
+    graph, _, gate = held
+    waiting = [scheduler.submit(graph, frame(0), work=Work.LIVE) for _ in range(8)]
+    with pytest.raises(Overloaded, match="8 inputs wait"):
+        scheduler.submit(graph, frame(0), work=Work.LIVE)
+    gate.release.set()
+    await asyncio.gather(*waiting)
+
+
+async def test_inputs_whose_client_left_are_dropped_before_the_batch(scheduler, held):
+    graph, engine, gate = held
+    left = [scheduler.submit(graph, frame(0), work=Work.LIVE) for _ in range(3)]
+    stays = scheduler.submit(graph, frame(6), work=Work.LIVE)
+    for future in left:
+        future.cancel()
+    gate.release.set()
+    assert column_of(await stays) == 6
+    assert engine.batch_sizes == [1, 1]
+
+
+async def test_stopping_refuses_what_waits():
+    gate = Gate()
+    scheduler = Scheduler(SchedulerConfig())
+    scheduler.start()
+    graph = Graph("fake", FakeEngine(batch_seconds=1.0, sleep=gate))
+    working = scheduler.submit(graph, frame(1), work=Work.LIVE)
+    await asyncio.to_thread(gate.entered.wait, 10)
+    waiting = scheduler.submit(graph, frame(2), work=Work.LIVE)
+    stopping = asyncio.create_task(scheduler.stop())
+    with pytest.raises(ShuttingDown):
+        await waiting
+    gate.release.set()
+    await stopping
+    assert column_of(await working) == 1
+    with pytest.raises(ShuttingDown):
+        scheduler.submit(graph, frame(3), work=Work.LIVE)
+
+
+@pytest.mark.parametrize("sizes", [(), (2, 4), (1, 4, 2), (1, 1)])
+def test_buckets_must_begin_with_one_and_increase(sizes):
+    with pytest.raises(InvalidConfig, match="batch_sizes"):
+        SchedulerConfig(batch_sizes=sizes)

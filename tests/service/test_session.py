@@ -1,0 +1,212 @@
+"""The ledger holds whatever happens: every accepted frame is answered once, in order."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+
+from service.engine import FakeEngine
+from service.errors import FrameOutOfOrder, InvalidRequest
+from service.scheduler import Graph
+from service.session import (
+    EncodedFrame,
+    LiveBehavior,
+    LiveSession,
+    Outcome,
+    Selection,
+    SessionConfig,
+    SessionOptions,
+)
+from service.values import BehaviorStatus
+
+
+def raw(index: int, *, x: int = 20, y: int = 10, size: tuple[int, int] = (96, 64), **changes):
+    pixels = np.zeros((size[1], size[0]), np.uint8)
+    pixels[y : y + 4, x : x + 4] = 255
+    settings = {
+        "frame_index": index,
+        "capture_time_ns": 1000 * index,
+        "encoding": "gray8",
+        "width_px": size[0],
+        "height_px": size[1],
+        "crop": None,
+        "data": pixels.tobytes(),
+        **changes,
+    }
+    return EncodedFrame(**settings)
+
+
+@pytest.fixture
+def open_session(scheduler):
+    threads = ThreadPoolExecutor(1)
+    opened = []
+
+    def make(*bundles, **options) -> LiveSession:
+        selections = tuple(Selection(one) for one in bundles)
+        session = LiveSession(
+            "s", SessionOptions(selections=selections, **options), scheduler, SessionConfig(),
+            threads,
+        )  # fmt: skip
+        session.start()
+        opened.append(session)
+        return session
+
+    yield make
+    threads.shutdown()
+
+
+async def run(session: LiveSession, frames) -> tuple[list[Outcome], list[LiveBehavior]]:
+    async def send() -> None:
+        for frame in frames:
+            await session.offer(frame)
+        session.finish()
+
+    sending = asyncio.create_task(send())
+    answers = [answer async for answer in session.answers()]
+    await sending
+    await session.close()
+    return (
+        [one for one in answers if isinstance(one, Outcome)],
+        [one for one in answers if isinstance(one, LiveBehavior)],
+    )
+
+
+async def test_every_frame_is_answered_once_in_order_and_in_px_of_the_sent_frame(
+    open_session, pose_bundle
+):
+    session = open_session(pose_bundle)
+    frames = [raw(index, x=20 + 2 * (index % 20)) for index in range(50)]
+    outcomes, _ = await run(session, frames)
+    assert [one.frame_index for one in outcomes] == list(range(50))
+    assert [one.capture_time_ns for one in outcomes] == [1000 * index for index in range(50)]
+    for index, outcome in enumerate(outcomes):
+        ((_, poses),) = outcome.poses
+        x, y = poses.keypoints_xy[0, 0]  # found in the half-size model input
+        assert x == pytest.approx(20 + 2 * (index % 20) + 0.5, abs=1)
+        assert y == pytest.approx(10.5, abs=1)
+    assert session.ledger.accepted == session.ledger.result == 50
+
+
+async def test_pose_and_behavior_share_one_stream(open_session, pose_bundle, behavior_bundle):
+    session = open_session(pose_bundle, behavior_bundle())
+    outcomes, behaviors = await run(session, [raw(index) for index in range(10)])
+    assert [one.kind for one in outcomes] == ["result"] * 10
+    assert [one.answer.frame_index for one in behaviors] == list(range(10))
+    assert [one.answer.status for one in behaviors] == [BehaviorStatus.NO_CONTEXT] * 2 + [
+        BehaviorStatus.OK
+    ] * 8
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (raw(3, data=b""), "0 bytes"),
+        (raw(3, data=b"12345"), "has 5 bytes"),
+        (raw(3, size=(48, 32)), "48x32 px, but the stream began with 96x64"),
+        (raw(3, width_px=9000), "at most 4096x4096"),
+        (raw(3, encoding="jpeg", data=b"\xff\xd8 this is no picture"), "frame|JPEG"),
+    ],
+)
+async def test_a_bad_frame_costs_only_itself(
+    open_session, pose_bundle, behavior_bundle, bad, message
+):
+    session = open_session(pose_bundle, behavior_bundle())
+    frames = [raw(0), raw(1), raw(2), bad, raw(4), raw(5)]
+    outcomes, behaviors = await run(session, frames)
+    assert [one.kind for one in outcomes] == ["result"] * 3 + ["error"] + ["result"] * 2
+    import re
+
+    assert re.search(message, outcomes[3].reason)
+    assert [one.answer.frame_index for one in behaviors] == list(range(6))
+    assert behaviors[3].answer.status is BehaviorStatus.NO_FRAME
+    assert behaviors[4].answer.status is BehaviorStatus.OK
+
+
+async def test_a_frame_out_of_order_is_not_accepted_and_loses_nothing(open_session, pose_bundle):
+    session = open_session(pose_bundle)
+    await session.offer(raw(5))
+    with pytest.raises(FrameOutOfOrder, match="frame 5 came after frame 5"):
+        await session.offer(raw(5))
+    session.finish()
+    outcomes = [one async for one in session.answers()]
+    await session.close()
+    assert [one.frame_index for one in outcomes] == [5]
+
+
+async def test_jpeg_and_png_frames_are_read(open_session, pose_bundle):
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    pixels[20:26, 40:46] = 255
+    frames = [
+        raw(0, encoding="png", data=cv2.imencode(".png", pixels)[1].tobytes()),
+        raw(1, encoding="jpeg", data=cv2.imencode(".jpg", pixels)[1].tobytes()),
+    ]
+    outcomes, _ = await run(open_session(pose_bundle), frames)
+    for outcome in outcomes:
+        assert outcome.kind == "result"
+        np.testing.assert_allclose(outcome.poses[0][1].keypoints_xy[0, 0], [42, 22], atol=3)
+
+
+async def test_no_more_frames_are_accepted_than_there_are_credits(open_session, pose_bundle):
+    session = open_session(pose_bundle, frames_in_flight=3)
+    for index in range(3):
+        await session.offer(raw(index))
+    waiting = asyncio.create_task(session.offer(raw(3)))
+    with pytest.raises(TimeoutError):  # nobody reads the answers: no credit comes back
+        await asyncio.wait_for(asyncio.shield(waiting), 0.3)
+    answers = session.answers()
+    assert (await anext(answers)).frame_index == 0
+    assert (await anext(answers)).frame_index == 1  # the first is on its way: one credit is back
+    await asyncio.wait_for(waiting, 5)
+    session.finish()
+    assert [one.frame_index async for one in answers] == [2, 3]
+    await session.close()
+
+
+def slow_pose(pose_bundle, seconds: float):
+    pose_bundle.graphs["pose"] = Graph("slow", FakeEngine(batch_seconds=seconds))
+    return pose_bundle
+
+
+async def test_latest_skips_what_a_newer_frame_replaces(open_session, pose_bundle):
+    session = open_session(slow_pose(pose_bundle, 0.05), freshness="latest", frames_in_flight=8)
+    outcomes, _ = await run(session, [raw(index) for index in range(8)])
+    kinds = [one.kind for one in outcomes]
+    assert [one.frame_index for one in outcomes] == list(range(8))
+    assert kinds[-1] == "result"
+    assert kinds.count("skipped") >= 5
+    assert {one.reason for one in outcomes if one.kind == "skipped"} == {"replaced"}
+    assert session.ledger.result + session.ledger.skipped == session.ledger.accepted == 8
+
+
+async def test_deadline_skips_what_waited_too_long(open_session, pose_bundle):
+    session = open_session(
+        slow_pose(pose_bundle, 0.05), freshness="deadline", max_age_seconds=0.02, frames_in_flight=8
+    )
+    outcomes, _ = await run(session, [raw(index) for index in range(8)])
+    assert outcomes[0].kind == "result"
+    assert {one.reason for one in outcomes if one.kind == "skipped"} == {"too_old"}
+    assert session.ledger.skipped >= 1
+
+
+async def test_a_failing_engine_answers_error_for_its_frames(open_session, pose_bundle):
+    pose_bundle.graphs["pose"] = Graph("bad", FakeEngine(fail_when=lambda _: True))
+    outcomes, _ = await run(open_session(pose_bundle), [raw(0), raw(1)])
+    assert [one.kind for one in outcomes] == ["error", "error"]
+    assert "told to fail" in outcomes[0].reason
+
+
+async def test_a_client_that_leaves_is_forgotten(open_session, pose_bundle):
+    session = open_session(slow_pose(pose_bundle, 0.02), frames_in_flight=8)
+    for index in range(8):
+        await session.offer(raw(index))
+    await asyncio.wait_for(session.close(), 5)
+
+
+def test_a_stream_needs_bundles_each_once(scheduler, pose_bundle):
+    one = Selection(pose_bundle)
+    with pytest.raises(InvalidRequest, match="no bundle"):
+        LiveSession("s", SessionOptions(selections=()), None, SessionConfig(), None)
+    with pytest.raises(InvalidRequest, match="named twice"):
+        LiveSession("s", SessionOptions(selections=(one, one)), None, SessionConfig(), None)

@@ -1,0 +1,1 @@
+"""Training: labelled projects to runs; export turns a run into a bundle."""

@@ -1,0 +1,1 @@
+"""Behavior training: flow, then features, then the sequence, from labelled recordings to a run."""

@@ -1,0 +1,28 @@
+"""`ethostream train pose|behavior`: labelled data to a run."""
+
+import argparse
+import logging
+
+from training.behavior import command as behavior
+from training.pose import command as pose
+
+SUMMARY = "train a pose or behavior network on labelled data"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add one subcommand per task."""
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    for name, module in (("pose", pose), ("behavior", behavior)):
+        summary = f"train a {name} network"
+        task = tasks.add_parser(name, help=summary, description=summary)
+        module.configure(task)
+        task.set_defaults(train=module.run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train the chosen task."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("lightning").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    status: int = arguments.train(arguments)
+    return status

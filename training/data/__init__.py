@@ -1,0 +1,1 @@
+"""Readers of labelled projects, and the data sets that training and validation draw from."""

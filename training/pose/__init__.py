@@ -1,0 +1,1 @@
+"""Pose training: network, loss, evaluation and the command's work."""

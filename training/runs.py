@@ -1,0 +1,168 @@
+"""A run: one training on disk, with all that is needed to repeat, resume, evaluate and export it.
+
+runs/<name>/
+  config.json     task and the settings of the training
+  versions.json   Python, libraries and the commit of this code
+  split.json      which samples trained and which were held out
+  metrics.csv     one row per epoch
+  checkpoints/    best.ckpt (held-out metric) and last.ckpt (to resume)
+  tensorboard/    the same figures for TensorBoard
+"""
+
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from service.bundle import Task
+from service.errors import InvalidConfig, NotFound
+
+_T = TypeVar("_T")
+_LIBRARIES = ("torch", "torchvision", "lightning", "numpy", "opencv-python-headless")
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of split.json: names of samples (frames, recordings) by their use."""
+
+    rule: str
+    """How the split was drawn, as the card tells it."""
+    seed: int
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    """Choose the best epoch."""
+    test: tuple[str, ...]
+    """Seen by neither; the card's figures are theirs."""
+
+
+class _RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    task: Task
+    config: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's folder."""
+
+    directory: Path
+    task: Task
+    config: dict[str, object]
+    """The task's own settings as plain values; the task converts them to its struct."""
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.directory.name
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.directory / "checkpoints"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Where an interrupted training continues."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def metrics_table(self) -> Path:
+        """CSV with one row per epoch."""
+        return self.directory / "metrics.csv"
+
+    def best_checkpoint(self) -> Path:
+        """Return the checkpoint with the best held-out metric.
+
+        Raises:
+            NotFound: the training has not finished an epoch yet.
+        """
+        path = self.checkpoints / "best.ckpt"
+        if not path.is_file():
+            raise NotFound(
+                f"run {self.directory} has no checkpoint; train it for one epoch at least"
+            )
+        return path
+
+    def write_split(self, split: Split) -> None:
+        """Store which samples are held out."""
+        _write_json(self.directory / "split.json", split)
+
+    def split(self) -> Split:
+        """Return which samples are held out.
+
+        Raises:
+            NotFound: the run has no split.json.
+            InvalidConfig: the file is malformed.
+        """
+        return _read_json(self.directory / "split.json", Split)
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions that the run was made with; `commit` is that of this code."""
+        return _read_json(self.directory / "versions.json", dict[str, str])
+
+
+def create_run(root: Path, name: str, task: Task, config: dict[str, object]) -> Run:
+    """Make the folder `root`/`name` of a new run.
+
+    Raises:
+        InvalidConfig: a run of that name exists, or `name` is not a plain folder name.
+    """
+    if not name or Path(name).name != name:
+        raise InvalidConfig(f"{name!r} is not a run name; give one without slashes")
+    directory = root / name
+    if directory.exists():
+        raise InvalidConfig(
+            f"run {directory} exists; give another name, or continue it with --resume"
+        )
+    (directory / "checkpoints").mkdir(parents=True)
+    _write_json(directory / "config.json", _RunConfig(task=task, config=config))
+    _write_json(directory / "versions.json", _versions())
+    return Run(directory=directory, task=task, config=config)
+
+
+def open_run(path: Path) -> Run:
+    """Read a run's folder.
+
+    Raises:
+        NotFound: `path` is not the folder of a run.
+        InvalidConfig: its config.json is malformed.
+    """
+    stored = _read_json(path / "config.json", _RunConfig)
+    return Run(directory=path, task=stored.task, config=stored.config)
+
+
+def code_commit() -> str:
+    """Return the git commit of this code, with `-dirty` where files differ; else `unknown`."""
+    root = Path(__file__).resolve().parents[1]
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return found.stdout.strip() or "unknown"
+
+
+def _versions() -> dict[str, str]:
+    libraries = {name: version(name) for name in _LIBRARIES}
+    return {"commit": code_commit(), "python": platform.python_version(), **libraries}
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+def _read_json(path: Path, kind: type[_T]) -> _T:
+    if not path.is_file():
+        raise NotFound(f"{path} does not exist; name the folder of a training run")
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except msgspec.MsgspecError as error:
+        raise InvalidConfig(f"{path} is malformed: {error}; restore or delete the run") from error
