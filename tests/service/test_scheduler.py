@@ -90,7 +90,7 @@ async def test_live_inputs_go_before_archive_inputs_that_came_earlier(scheduler,
 
 
 async def test_inputs_of_different_shapes_never_share_a_batch(scheduler, held):
-    graph, engine, gate = held
+    graph, _, gate = held
     wide = {"frames": np.zeros((4, 32, 1), np.uint8)}
     futures = [scheduler.submit(graph, one, work=Work.LIVE) for one in (frame(1), wide, frame(2))]
     gate.release.set()
