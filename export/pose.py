@@ -61,8 +61,6 @@ def draft_bundle(
         InvalidLabels: the data does not hold the frames of the run's split.
     """
     settings = read_settings(run)
-    graph = PoseGraph(read_network(run)).eval()
-    path = export_pose_graph(graph, settings, folder / "pose.onnx")
     labels = read_projects(data or [Path(one) for one in settings.data])
     if labels.sha256 != settings.data_sha256:
         raise InvalidLabels(
@@ -70,6 +68,8 @@ def draft_bundle(
             f"on {settings.data_sha256[:12]}…; restore the data or train anew"
         )
     examples = load_examples(choose_frames(labels.frames, run.split().test))
+    graph = PoseGraph(read_network(run)).eval()
+    path = export_pose_graph(graph, settings, folder / "pose.onnx")
     reference = predict(TorchEngine(graph), examples, settings.input)
     parity = measure_parity(path, reference, examples, settings)
     figures = summarize(reference, settings.keypoints, CONFIDENCE_CUTOFF)

@@ -60,15 +60,9 @@ def write_bundle(
         InvalidConfig: the name is no folder name, or the version exists and `replace` is off.
         BundleInvalid: the written files do not make a bundle.
     """
-    if not name or Path(name).name != name or name.startswith("."):
-        raise InvalidConfig(f"{name!r} is not a bundle name; give one without slashes or a dot")
-    models.mkdir(parents=True, exist_ok=True)
-    existing = find_bundles(models).get(name, {})
-    number = version if version is not None else max(existing, default=0) + 1
+    number = choose_version(models, name, version=version, replace=replace)
     final = models / name / str(number)
-    if final.exists() and not replace:
-        raise InvalidConfig(f"{final} exists; give another --version, or --replace to overwrite it")
-    final.parent.mkdir(exist_ok=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
     # A leading dot hides the folder from `find_bundles`, so that no server loads half a bundle.
     folder = Path(tempfile.mkdtemp(prefix=f".{number}-", dir=final.parent))
     try:
@@ -82,6 +76,22 @@ def write_bundle(
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return read_bundle(final)
+
+
+def choose_version(models: Path, name: str, *, version: int | None, replace: bool) -> int:
+    """Return the version that `write_bundle` would write, before anything is computed for it.
+
+    Raises:
+        InvalidConfig: the name is no folder name, or the version exists and `replace` is off.
+    """
+    if not name or Path(name).name != name or name.startswith("."):
+        raise InvalidConfig(f"{name!r} is not a bundle name; give one without slashes or a dot")
+    existing = find_bundles(models).get(name, {}) if models.is_dir() else {}
+    number = version if version is not None else max(existing, default=0) + 1
+    final = models / name / str(number)
+    if final.exists() and not replace:
+        raise InvalidConfig(f"{final} exists; give another --version, or --replace to overwrite it")
+    return number
 
 
 def bundle_size_bytes(bundle: Bundle) -> int:

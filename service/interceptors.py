@@ -3,7 +3,7 @@
 import hmac
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import msgspec
@@ -14,9 +14,12 @@ from service.errors import EthostreamError, InvalidConfig, ScopeMissing, Unauthe
 
 log = structlog.get_logger("ethostream.calls")
 
-Continuation = Callable[
-    [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
-]
+if TYPE_CHECKING:  # the class takes no parameters at run time
+    Handler = grpc.RpcMethodHandler[Any, Any]
+else:
+    Handler = grpc.RpcMethodHandler
+
+Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
 
 _OPEN_SERVICES = ("grpc.health.v1.Health",)
 _MODEL_CHANGES = ("LoadModel", "UnloadModel")
@@ -70,7 +73,7 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> Handler | None:
         """Check the `authorization: Bearer …` header."""
         scope = scope_of(handler_call_details.method)
         if scope:
@@ -106,7 +109,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> Handler | None:
         """Wrap the method's handler."""
         method = handler_call_details.method
         return _wrap(await continuation(handler_call_details), _reporting(method))
@@ -115,9 +118,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 Wrapper = Callable[[Callable[..., Any], bool], Callable[..., Any]]
 
 
-def _wrap(
-    handler: grpc.RpcMethodHandler[Any, Any] | None, wrapper: Wrapper
-) -> grpc.RpcMethodHandler[Any, Any] | None:
+def _wrap(handler: Handler | None, wrapper: Wrapper) -> Handler | None:
     """Rebuild `handler` with its behavior wrapped, whichever of the four kinds it is."""
     if handler is None:
         return None
@@ -129,7 +130,7 @@ def _wrap(
     )
     for behavior, build, streams in kinds:
         if behavior is not None:
-            rebuilt: grpc.RpcMethodHandler[Any, Any] = build(
+            rebuilt: Handler = build(
                 wrapper(behavior, streams),
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,

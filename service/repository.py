@@ -23,6 +23,9 @@ from service.errors import BundleInvalid, BundleNotFound, EthostreamError, Inval
 from service.scheduler import Graph
 from service.values import BundleVersion
 
+CreateEngine = Callable[..., Engine]
+"""Loads one graph; `create_engine`, unless a test or a benchmark measures everything but it."""
+
 log = structlog.get_logger("ethostream.repository")
 
 
@@ -89,7 +92,7 @@ class Repository:
         config: EngineConfig,
         batch_sizes: tuple[int, ...],
         *,
-        create: Callable[..., Engine] = create_engine,
+        create: CreateEngine = create_engine,
     ) -> None:
         self._directory = directory
         self._config = config

@@ -15,8 +15,9 @@ from service.archive import (
     VideoStarted,
 )
 from service.config import ServiceConfig
+from service.engine import create_engine
 from service.errors import InvalidRequest
-from service.repository import Repository
+from service.repository import CreateEngine, Repository
 from service.scheduler import Scheduler
 from service.session import LiveSession, Selection, SessionOptions
 from service.values import ResultChunk
@@ -26,10 +27,14 @@ from service.video import DecodeWorkers
 class Runtime:
     """The parts that are shared by all streams and videos."""
 
-    def __init__(self, models: Path, config: ServiceConfig) -> None:
+    def __init__(
+        self, models: Path, config: ServiceConfig, *, create: CreateEngine = create_engine
+    ) -> None:
         self.config = config
         self.scheduler = Scheduler(config.scheduler)
-        self.repository = Repository(models, config.engine, self.scheduler.batch_sizes)
+        self.repository = Repository(
+            models, config.engine, self.scheduler.batch_sizes, create=create
+        )
         self.workers = DecodeWorkers(config.video.decode_workers)
         # Resizing and still-image decoding only; more threads than cores would only switch.
         self.threads = ThreadPoolExecutor(2, thread_name_prefix="ethostream-pixels")

@@ -17,10 +17,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from service.config import ServerConfig, ServiceConfig, split_address
+from service.engine import create_engine
 from service.errors import InvalidConfig
 from service.interceptors import CallInterceptor, TokenInterceptor, read_tokens
 from service.metrics import serve_metrics
-from service.repository import BundleState
+from service.repository import BundleState, CreateEngine
 from service.runtime import Runtime
 from service.servicer import InferenceServicer, ModelServicer
 from service.uploads import UploadStore
@@ -36,12 +37,12 @@ _SERVICES = (
 class Server:
     """The whole service in one process; `start`, then `stop`."""
 
-    def __init__(self, config: ServiceConfig) -> None:
+    def __init__(self, config: ServiceConfig, *, create: CreateEngine = create_engine) -> None:
         self._config = config
         check_exposure(config.server)
         tokens = read_tokens(Path(config.server.token_file)) if config.server.token_file else {}
         self._credentials = _credentials(config.server)
-        self._runtime = Runtime(Path(config.models.directory), config)
+        self._runtime = Runtime(Path(config.models.directory), config, create=create)
         uploads = config.video.upload_directory
         self._uploads = UploadStore(
             Path(uploads) if uploads else None,
@@ -145,9 +146,14 @@ class Server:
                 )
 
 
-async def serve(config: ServiceConfig, *, announce: asyncio.Future[Server] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
-    server = Server(config)
+async def serve(
+    config: ServiceConfig,
+    *,
+    announce: asyncio.Future[Server] | None = None,
+    create: CreateEngine = create_engine,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; `announce` is answered once it serves."""
+    server = Server(config, create=create)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

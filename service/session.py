@@ -24,7 +24,6 @@ from service.behavior_stream import BehaviorStream, choose_stride, choose_thresh
 from service.errors import (
     EthostreamError,
     FrameOutOfOrder,
-    FrameTooLarge,
     InvalidConfig,
     InvalidFrame,
     InvalidRequest,
@@ -34,6 +33,7 @@ from service.preprocess import CropRegion, Placement, bgr_to_rgb, to_model_input
 from service.repository import LoadedBundle
 from service.scheduler import Answer, Scheduler, Work
 from service.values import BehaviorAnswer, BundleVersion, Poses
+from service.video.base import VideoLimits
 from service.video.still import decode_still
 
 log = structlog.get_logger("ethostream.session")
@@ -66,6 +66,11 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 f"default_frames_in_flight is {self.default_frames_in_flight}; give 1 to "
                 f"max_frames_in_flight ({self.max_frames_in_flight})"
             )
+
+    @property
+    def limits(self) -> VideoLimits:
+        """Largest frame that is taken."""
+        return VideoLimits(max_width_px=self.max_width_px, max_height_px=self.max_height_px)
 
 
 @dataclass(frozen=True, slots=True)
@@ -529,18 +534,12 @@ def read_frame(frame: EncodedFrame | ReadFrame, config: SessionConfig) -> NDArra
     if not frame.data:
         raise InvalidFrame(f"frame {index} is 0 bytes; send JPEG, PNG or raw pixels")
     if frame.encoding not in _RAW_CHANNELS:
-        return decode_still(
-            frame.data,
-            encoding=frame.encoding,  # type: ignore[arg-type]
-            max_width_px=config.max_width_px,
-            max_height_px=config.max_height_px,
-        )
+        try:
+            return decode_still(frame.data, frame.encoding, config.limits)
+        except InvalidFrame as error:
+            raise InvalidFrame(f"frame {index}: {error}") from error
     width_px, height_px = frame.width_px, frame.height_px
-    if width_px > config.max_width_px or height_px > config.max_height_px:
-        raise FrameTooLarge(
-            f"frame {index} is {width_px}x{height_px} px; this server takes at most "
-            f"{config.max_width_px}x{config.max_height_px}: send a crop or a smaller frame"
-        )
+    config.limits.check(f"frame {index}", width_px, height_px)
     channels = _RAW_CHANNELS[frame.encoding]
     expected = width_px * height_px * channels
     if not expected or len(frame.data) != expected:

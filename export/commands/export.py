@@ -33,11 +33,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export and print where the bundle is."""
-    from export.write_bundle import LARGEST_BUNDLE_BYTES, bundle_size_bytes, write_bundle
+    from export.write_bundle import (
+        LARGEST_BUNDLE_BYTES,
+        bundle_size_bytes,
+        choose_version,
+        write_bundle,
+    )
     from training.runs import open_run
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     training_run = open_run(arguments.run)
+    version = choose_version(
+        arguments.out, arguments.name, version=arguments.version, replace=arguments.replace
+    )
     draft_bundle = import_module(f"export.{training_run.task}").draft_bundle
     about = arguments.about.read_text(encoding="utf-8") if arguments.about else ""
     with tempfile.TemporaryDirectory() as folder:
@@ -50,11 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             about=about,
         )
         bundle = write_bundle(
-            arguments.out,
-            arguments.name,
-            draft,
-            version=arguments.version,
-            replace=arguments.replace,
+            arguments.out, arguments.name, draft, version=version, replace=arguments.replace
         )
     size_bytes = bundle_size_bytes(bundle)
     print(f"{bundle.directory}: {size_bytes / 1e6:.2f} MB, precisions {bundle.manifest.precisions}")

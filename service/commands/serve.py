@@ -47,6 +47,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve; returns when the server has drained."""
     import asyncio
+    import os
+
+    # Decode workers are spawned, never forked: gRPC's fork handlers would only warn.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
     from service.config import ServiceConfig, load_config
     from service.logs import configure_logs

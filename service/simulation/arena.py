@@ -63,7 +63,7 @@ class Arena:
         half = np.array([self.half_width, self.half_depth])
         over = (points[..., :2] + radii[:, None]).max(1) - half
         under = (-points[..., :2] + radii[:, None]).max(1) - half
-        return np.maximum(under, 0.0) - np.maximum(over, 0.0)
+        return np.asarray(np.maximum(under, 0.0) - np.maximum(over, 0.0))
 
     def to_wall(self, points: NDArray[np.float64], within: float) -> NDArray[np.float64]:
         """Horizontal moves (..., 3) to the nearest wall; fading to none at distance `within`."""

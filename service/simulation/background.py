@@ -16,7 +16,8 @@ def draw_background(look: Look, width_px: int, height_px: int) -> Image:
     image = np.full((height_px, width_px), look.outside, np.float32)
     floor = _ring(look, 0.0)
     top = _ring(look, look.arena.wall_height)
-    for index in _far_to_near(look, floor):
+    # The first side of a cage is its glass front, which is not drawn.
+    for index in range(1 if look.scene == "homecage" else 0, len(floor)):
         after = (index + 1) % len(floor)
         panel = np.stack([floor[index], floor[after], top[after], top[index]])
         if look.arena.round:
@@ -29,6 +30,8 @@ def draw_background(look: Look, width_px: int, height_px: int) -> Image:
     surface = look.floor * _light_field(rng, width_px, height_px)
     surface += _clutter(look, rng, width_px, height_px)
     image += mask * (surface - image)
+    if look.scene == "homecage":
+        _fittings(look, rng, image)
     edge = max(1, round(height_px / 240))
     outline = np.round(floor * (1 << _SHIFT)).astype(np.int32)
     cv2.polylines(
@@ -37,7 +40,7 @@ def draw_background(look: Look, width_px: int, height_px: int) -> Image:
     image *= _light_field(rng, width_px, height_px, strength=0.12)
     _specular(look, rng, image, floor)
     image = cv2.GaussianBlur(image, (0, 0), look.blur_px)
-    return np.clip(image, 2.0, 252.0)
+    return np.asarray(np.clip(image, 2.0, 252.0), np.float32)
 
 
 def _ring(look: Look, height: float) -> NDArray[np.float64]:
@@ -51,12 +54,6 @@ def _ring(look: Look, height: float) -> NDArray[np.float64]:
         y = arena.half_depth * np.array([-1.0, -1.0, 1.0, 1.0])
     ring = np.stack([x, y, np.full(len(x), height)], axis=-1)
     return np.asarray(look.camera.project(ring)[0])
-
-
-def _far_to_near(look: Look, floor: NDArray[np.float64]) -> list[int]:
-    """Wall panels in drawing order; the glass front of a cage is not drawn."""
-    panels = range(len(floor))
-    return [index for index in panels if look.scene == "openfield" or index != 0]
 
 
 def _fill(image: Image, corners: NDArray[np.float64], value: float) -> None:
@@ -120,6 +117,25 @@ def _clutter(look: Look, rng: np.random.Generator, width_px: int, height_px: int
                     _SHIFT,
                 )
     return layer
+
+
+def _fittings(look: Look, rng: np.random.Generator, image: Image) -> None:
+    """Small bright clips on the back and side walls of a cage."""
+    arena = look.arena
+    for _ in range(int(rng.integers(0, 5))):
+        height, size = rng.uniform(0.8, 1.6), rng.uniform(0.04, 0.09)
+        corners = np.array([[-1.0, -1.2], [1.0, -1.2], [1.0, 1.2], [-1.0, 1.2]]) * size
+        place = np.empty((4, 3))
+        place[:, 2] = height + corners[:, 1]
+        if rng.uniform() < 0.5:
+            place[:, 0] = rng.uniform(-0.9, 0.9) * arena.half_width + corners[:, 0]
+            place[:, 1] = arena.half_depth
+        else:
+            place[:, 0] = arena.half_width * rng.choice([-1.0, 1.0])
+            place[:, 1] = rng.uniform(-0.5, 0.9) * arena.half_depth + corners[:, 0]
+        _fill(image, look.camera.project(place)[0], rng.uniform(90.0, 200.0))
+        place[:, 2] += 2.6 * size
+        _fill(image, look.camera.project(place)[0], rng.uniform(5.0, 60.0))
 
 
 def _specular(

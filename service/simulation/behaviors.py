@@ -1,5 +1,7 @@
 """When each behavior is shown: exact rules on the body's motion, see `label_behaviors`."""
 
+from dataclasses import dataclass, fields
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,7 +10,7 @@ from service.simulation.body import Bodies
 from service.simulation.motion import COLUMNS, MOTION_RATE_HZ
 
 LOCOMOTION_SPEED = 0.5
-"""Body lengths a second, of the tail base over the floor."""
+"""Body lengths a second, of the tail base over the floor, mean of 0.1 s."""
 REARING_HEAD_HEIGHT = 0.42
 """Body lengths, of the point between the ears above the floor."""
 GROOMING_AMOUNT = 0.5
@@ -23,12 +25,48 @@ MIN_BOUT_S = 0.3
 Flags = NDArray[np.bool_]
 
 
-def label_behaviors(
-    postures: NDArray[np.float64], bodies: Bodies, arena: Arena
-) -> dict[str, Flags]:
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What the rules look at, for one animal at every inner instant; body lengths."""
+
+    base_xy: NDArray[np.float64]
+    """(S, 2) tail base on the floor."""
+    head_height: NDArray[np.float64]
+    """(S,) of the point between the ears."""
+    wall_gap: NDArray[np.float64]
+    """(S,) from the surface of trunk, head and snout to the nearest wall."""
+    paw_gap: NDArray[np.float64]
+    """(S,) from the nearer forepaw to the nearest wall."""
+    groom: NDArray[np.float64]
+    """(S,) amount of the grooming posture, 0 to about 1."""
+
+
+def measure(postures: NDArray[np.float64], bodies: Bodies, arena: Arena) -> Measures:
+    """Measure the bodies of postures (S, columns)."""
+    return Measures(
+        base_xy=bodies.spine[:, 0, :2],
+        head_height=bodies.ear_fronts[..., 2].mean(1),
+        wall_gap=(arena.distances(bodies.spine) - bodies.spine_radii).min(1),
+        paw_gap=arena.distances(bodies.paws[:, 2:]).min(1),
+        groom=postures[:, COLUMNS.index("hunch")],
+    )
+
+
+def join(pieces: list[Measures]) -> Measures:
+    """Measures of one animal from pieces that follow each other in time."""
+    return Measures(
+        *(
+            np.concatenate([getattr(piece, part.name) for piece in pieces])
+            for part in fields(Measures)
+        )
+    )
+
+
+def label_behaviors(measures: Measures) -> dict[str, Flags]:
     """Behaviors of one animal at every inner instant, (S,) bool each.
 
-    - `locomotion`: speed over the floor of at least 0.5 body lengths a second, not rearing.
+    - `locomotion`: the tail base moves over the floor at 0.5 body lengths a second or more (mean
+      of the 0.1 s around the instant), and the animal is not rearing.
     - `rearing`: the point between the ears is at least 0.42 body lengths above the floor.
     - `grooming`: sitting hunched with forepaws at the face or the head at the flank (at least
       half of the full posture), the head moving at 4 to 8 Hz.
@@ -38,26 +76,19 @@ def label_behaviors(
     - `free_rearing`: rearing that is not wall-supported; the home cage calls this `rearing`.
 
     Gaps shorter than 0.2 s are filled, then bouts shorter than 0.3 s are removed.
-
-    Args:
-        postures: (S, columns) as in `motion.COLUMNS`, at the inner rate.
-        bodies: the bodies of these postures.
-        arena: the walls.
     """
-    speed = postures[:, COLUMNS.index("speed")]
-    hunch = postures[:, COLUMNS.index("hunch")]
-    rearing = clean(bodies.ear_fronts.mean(1)[:, 2] >= REARING_HEAD_HEIGHT)
-    surface = arena.distances(bodies.spine) - bodies.spine_radii
-    contact = surface.min(1) <= WALL_DISTANCE
-    paws = arena.distances(bodies.paws[:, 2:]).min(1) <= SUPPORT_DISTANCE
-    free = _without_short_runs(
-        rearing & ~clean(rearing & paws), MIN_BOUT_S, keep_ends=False
-    )
+    half = round(0.05 * MOTION_RATE_HZ)
+    place = np.pad(measures.base_xy, ((half, half), (0, 0)), mode="edge")
+    moved = place[2 * half :] - place[: -2 * half]
+    speed = np.hypot(moved[:, 0], moved[:, 1]) * MOTION_RATE_HZ / (2 * half)
+    rearing = clean(measures.head_height >= REARING_HEAD_HEIGHT)
+    supported = clean(rearing & (measures.paw_gap <= SUPPORT_DISTANCE))
+    free = _without_short_runs(rearing & ~supported, MIN_BOUT_S, keep_ends=False)
     return {
         "locomotion": clean((speed >= LOCOMOTION_SPEED) & ~rearing),
         "rearing": rearing,
-        "grooming": clean(hunch >= GROOMING_AMOUNT),
-        "wall_contact": clean(contact),
+        "grooming": clean(measures.groom >= GROOMING_AMOUNT),
+        "wall_contact": clean(measures.wall_gap <= WALL_DISTANCE),
         "wall_supported_rearing": rearing & ~free,
         "free_rearing": free,
     }

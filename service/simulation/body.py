@@ -20,7 +20,7 @@ _PROFILE = (
 SPINE_RADII = np.interp(SPINE_AT, _PROFILE_AT, _PROFILE)
 TAIL_POINTS = 24
 EAR_POINTS = 16
-_HIND, _FORE, _HEAD = 4, 13, 20  # spheres of the spine that carry legs and ears
+_HIND, _FORE, HEAD = 4, 13, 20  # spheres of the spine that carry legs and ears
 _COLUMN = {name: index for index, name in enumerate(COLUMNS)}
 
 
@@ -44,7 +44,7 @@ class Bodies:
     spine_radii: Array
     """(spheres,)"""
     legs: Array
-    """Haunches, then the spheres of the forelegs; left ones first."""
+    """Belly, then haunch, shank and foreleg of each side; left ones first."""
     leg_radii: Array
     paws: Array
     """Heels of left hind, right hind, left fore, right fore."""
@@ -108,11 +108,10 @@ def build_bodies(postures: Array, shape: BodyShape, arena: Arena) -> Bodies:
     spine[..., :2] += shift[:, None]
 
     paws, toes = _paws(column, spine, directions, left, up, arena)
-    legs, leg_radii = _legs(spine, left, paws, shape)
+    legs, leg_radii = _legs(spine, left, up, paws, hunch, shape)
     ears, ear_fronts = _ears(spine, directions, left, up, shape)
-    eye_center = spine[:, -4, :]
     eyes = np.stack(
-        [eye_center + side * 0.058 * left[:, -4] + 0.045 * up[:, -4] for side in (1.0, -1.0)],
+        [spine[:, -3] + side * 0.054 * left[:, -3] + 0.036 * up[:, -3] for side in (1.0, -1.0)],
         axis=1,
     )
     tail, tail_radii = _tail(column, spine[:, 0], shape, arena, rear + hunch)
@@ -149,8 +148,8 @@ def _spine_angles(column: dict[str, Array]) -> tuple[Array, Array]:
     yaw = yaw + along("head_yaw", _ramp(0.68, 0.86))
     trunk, head = _ramp(0.05, 0.2), _ramp(0.68, 0.88)
     pitch = (0.30 - 0.62 * _ramp(0.1, 0.75) + 0.12 * head)[None]
-    pitch = pitch + along("rear", 0.95 * trunk + 0.35 * _ramp(0.3, 0.7) - 0.45 * head)
-    pitch = pitch + along("hunch", 0.75 * _ramp(0.03, 0.16) - 1.05 * _ramp(0.25, 0.7) - 0.45 * head)
+    pitch = pitch + along("rear", 1.05 * trunk + 0.4 * _ramp(0.3, 0.7) - 0.5 * head)
+    pitch = pitch + along("hunch", 0.70 * _ramp(0.03, 0.16) - 1.0 * _ramp(0.25, 0.7) - 0.45 * head)
     return yaw, pitch + along("head_pitch", head)
 
 
@@ -197,15 +196,19 @@ def _paws(
 
 
 def _legs(
-    spine: Array, left: Array, paws: Array, shape: BodyShape
+    spine: Array, left: Array, up: Array, paws: Array, hunch: Array, shape: BodyShape
 ) -> tuple[Array, Array]:
-    """Haunches and upper forelegs, drawn as fur."""
+    """Belly, haunches and legs: the fur beside the spine."""
     points, radii = [], []
-    for side, paw in ((1.0, 2), (-1.0, 3)):
-        haunch = spine[:, _HIND] + side * 0.075 * left[:, _HIND]
-        haunch[:, 2] = np.maximum(haunch[:, 2] - 0.05, 0.11)
-        points.append(haunch)
-        radii.append(0.125 * shape.girth)
+    for at in (5, 7, 9, 11):
+        sag = (0.02 + 0.09 * np.minimum(hunch, 1.0))[:, None]
+        points.append(spine[:, at] - sag * up[:, at])
+        radii.append(float(0.92 * SPINE_RADII[at]) * shape.girth)
+    for side, heel, paw in ((1.0, 0, 2), (-1.0, 1, 3)):
+        haunch = spine[:, _HIND] + side * 0.07 * left[:, _HIND]
+        haunch[:, 2] = np.clip(haunch[:, 2] - 0.06, 0.11, 0.14)
+        points += [haunch, 0.55 * haunch + 0.45 * paws[:, heel], 0.2 * haunch + 0.8 * paws[:, heel]]
+        radii += [0.125 * shape.girth, 0.075, 0.035]
         shoulder = spine[:, _FORE] + side * 0.05 * left[:, _FORE]
         for part, radius in ((0.25, 0.075), (0.5, 0.05), (0.75, 0.036), (1.0, 0.027)):
             points.append(shoulder * (1.0 - part) + paws[:, paw] * part)
@@ -217,14 +220,15 @@ def _ears(
     spine: Array, ahead: Array, left: Array, up: Array, shape: BodyShape
 ) -> tuple[Array, Array]:
     """Outlines (T, 2, points, 3) and front inner edges (T, 2, 3) of left and right ear."""
-    head, along, aside, above = (each[:, _HEAD] for each in (spine, ahead, left, up))
-    # Sphere _HEAD sits at 0.877; the marked edge lies 0.925 along the spine.
+    head, along, aside, above = (each[:, HEAD] for each in (spine, ahead, left, up))
+    # Sphere HEAD sits at 0.877; the marked edge lies at 0.904, as people marked it (a snout to
+    # mid-ear distance of 0.075 body lengths).
     outlines, fronts = [], []
     angles = np.linspace(0.0, 2.0 * np.pi, EAR_POINTS, endpoint=False)
     size = 0.069 * shape.ear_size
     for side in (1.0, -1.0):
-        front = head + 0.043 * along + side * 0.082 * aside + 0.055 * above
-        outward = _unit(-0.55 * along + side * 0.75 * aside + 0.35 * above)
+        front = head + 0.027 * along + side * 0.082 * aside + 0.055 * above
+        outward = _unit(-0.6 * along + side * 0.68 * aside + 0.42 * above)
         across = 0.80 * along + side * 0.52 * aside - 0.10 * above
         across = _unit(across - (across * outward).sum(-1, keepdims=True) * outward)
         center = front + 0.82 * size * outward
@@ -258,4 +262,4 @@ def _tail(
 
 
 def _unit(vectors: Array) -> Array:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))

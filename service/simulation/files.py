@@ -33,7 +33,7 @@ _CODECS = {
         "mp4",
         ".mp4",
         "yuv420p",
-        {"crf": "22", "preset": "superfast", "bf": "2", "threads": "1"},
+        {"crf": "24", "preset": "superfast", "bf": "2", "threads": "1"},
         even_size=True,
     ),
     "hevc": _Codec(

@@ -34,7 +34,7 @@ class Motion:
         place = np.clip(times_s * MOTION_RATE_HZ, 0.0, self.values.shape[1] - 1.0)
         before = np.minimum(place.astype(np.int64), self.values.shape[1] - 2)
         part = (place - before)[None, :, None]
-        return self.values[:, before] * (1.0 - part) + self.values[:, before + 1] * part
+        return np.asarray(self.values[:, before] * (1.0 - part) + self.values[:, before + 1] * part)
 
 
 def simulate_motion(
@@ -60,9 +60,7 @@ def simulate_motion(
     return Motion(values)
 
 
-def _start(
-    arena: Arena, index: int, animals: int, rng: np.random.Generator
-) -> tuple[float, float]:
+def _start(arena: Arena, index: int, animals: int, rng: np.random.Generator) -> tuple[float, float]:
     if animals == 1:
         reach = rng.uniform(-0.6, 0.6, 2)
         return float(reach[0]) * arena.half_width, float(reach[1]) * arena.half_depth
@@ -125,15 +123,17 @@ class _Mover:
         self.stride_phase = float(rng.uniform(0.0, 2.0 * math.pi))
         self.groom_phase = 0.0
         self.groom_rate_hz = 6.0
+        self.stroke_size = 0.3
         self.lick_side = 0.0
         self.bend, self.head_yaw, self.head_pitch = _Smooth(9.0), _Smooth(11.0), _Smooth(14.0)
-        self.rear, self.hunch, self.support = _Smooth(10.0), _Smooth(9.0), _Smooth(9.0)
+        self.rear, self.hunch, self.support = _Smooth(8.0), _Smooth(9.0), _Smooth(9.0)
         self.tail = [self.yaw + math.pi] * TAIL_JOINTS
         self.speed_noise, self.turn_noise = _Noise(rng, 0.5), _Noise(rng, 0.35)
         self.look_noise, self.nod_noise = _Noise(rng, 0.25), _Noise(rng, 0.2)
         self.tail_noise = _Noise(rng, 0.6)
         self.pace = float(rng.uniform(0.85, 1.2))
         self.deck: list[str] = []
+        self.approaches = 0
         self.act = "pause"
         self.left_s = float(rng.uniform(0.1, 0.6))
         self.wanted_speed = 0.0
@@ -147,7 +147,8 @@ class _Mover:
         if self.act in ("walk", "approach"):
             arrived = self.act == "approach" and self._clearance() < 0.35
             if self.act == "approach" and arrived:
-                self.act = "wall_rear" if uniform() < 0.8 else "sniff_wall"
+                self.approaches += 1
+                self.act = "sniff_wall" if self.approaches % 4 == 3 else "wall_rear"
                 self.left_s = float(uniform(1.0, 2.6))
             else:
                 if not self.deck:
@@ -175,6 +176,7 @@ class _Mover:
         elif self.act == "groom":
             self.left_s = float(uniform(1.4, 4.0))
             self.groom_rate_hz = float(uniform(4.0, 8.0))
+            self.stroke_size = 1.7 / self.groom_rate_hz  # fast strokes are short
             self.lick_side = float(self.rng.choice([-1.0, 0.0, 0.0, 1.0]))
         elif self.act == "rear":
             self.left_s = float(uniform(0.9, 2.4))
@@ -182,7 +184,7 @@ class _Mover:
             self.left_s = float(uniform(0.6, 1.6))
 
     def _draw_target(self) -> tuple[float, float]:
-        """A place to walk to: along a wall more often than not, elsewhere in the arena otherwise."""
+        """A place to walk to, more often than not along a wall."""
         wide, deep = self.arena.half_width, self.arena.half_depth
         for _ in range(8):
             angle = float(self.rng.uniform(-math.pi, math.pi))
@@ -196,7 +198,7 @@ class _Mover:
                 distance, nx, ny = self.arena.nearest_wall(x, y)
                 gap = float(self.rng.uniform(0.08, 0.22))
                 x, y = x + nx * (gap - distance), y + ny * (gap - distance)
-            if math.hypot(x - self.x, y - self.y) > 1.0:
+            if math.hypot(x - self.x, y - self.y) > 1.3:
                 break
         return x, y
 
@@ -206,10 +208,7 @@ class _Mover:
         """Advance by one inner step."""
         self.left_s -= _STEP_S
         walking = self.act in ("walk", "approach")
-        away = math.hypot(self.target[0] - self.x, self.target[1] - self.y)
-        if self.left_s <= 0.0 or (self.act == "walk" and away < 0.35):
-            self._next_act()
-        elif self.act == "approach" and self._clearance() < 0.1 and abs(self._off_wall()) < 0.6:
+        if self.left_s <= 0.0 or (walking and self._arrived()):
             self._next_act()
         self._steer(walking)
         self._pose()
@@ -227,8 +226,6 @@ class _Mover:
             facing = max(0.12, math.cos(error)) if abs(error) < 1.4 else 0.12
             brake = max(0.05, min(1.0, (self._clearance() + 0.02) / 0.35))
             wanted_speed = self.wanted_speed * facing * (1.0 + 0.15 * speed_noise) * brake
-            if self.act == "walk" and self._clearance() < 0.12 and abs(self._off_wall()) < 0.9:
-                self.target = self._draw_target()
         elif self.act in ("wall_rear", "sniff_wall"):
             wanted_turn = max(-1.5, min(1.5, 2.0 * self._off_wall()))
             gap = self._clearance()  # steps up to the wall as the body rises and gets shorter
@@ -256,16 +253,26 @@ class _Mover:
         calm = 0.35 if grooming else 1.0
         self.bend.step(max(-0.55, min(0.55, 0.16 * self.turn)) + 0.75 * lick)
         self.head_yaw.step(max(-0.6, min(0.6, 0.12 * self.turn)) + 0.22 * calm * look + 0.7 * lick)
-        self.head_pitch.step(0.13 * nod * calm + 0.45 * stroke * hunch)
+        self.head_pitch.step(0.13 * nod * calm + self.stroke_size * stroke * hunch)
 
     def _ahead(self, reach: float) -> tuple[float, float]:
         """The floor point `reach` body lengths before the tail base."""
         return self.x + reach * math.cos(self.yaw), self.y + reach * math.sin(self.yaw)
 
+    def _arrived(self) -> bool:
+        """True where the snout is at the wall, the shoulders at the target, or a wall between."""
+        if self.act == "approach":
+            return self._clearance() < 0.1 and abs(self._off_wall()) < 0.6
+        x, y = self._ahead(0.6)
+        if math.hypot(self.target[0] - x, self.target[1] - y) < 0.3:
+            return True
+        error = _wrap(math.atan2(self.target[1] - self.y, self.target[0] - self.x) - self.yaw)
+        return self._clearance() < 0.1 and abs(error) < 0.4 and abs(self._off_wall()) < 0.7
+
     def _reach(self) -> float:
         """How far the snout stands before the tail base, seen from above, body lengths."""
         rear, hunch = min(1.0, self.rear.value), min(1.0, self.hunch.value)
-        return 1.0 - 0.42 * rear - 0.25 * hunch
+        return 1.0 - 0.5 * rear - 0.25 * hunch
 
     def _clearance(self) -> float:
         """Distance of the snout from the nearest wall."""

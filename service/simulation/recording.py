@@ -5,15 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from service.simulation.arena import Arena
-from service.simulation.behaviors import label_behaviors
+from service.simulation.behaviors import join, label_behaviors, measure
 from service.simulation.body import Bodies, build_bodies
 from service.simulation.look import Look, draw_look
 from service.simulation.motion import MOTION_RATE_HZ, Motion, simulate_motion
 from service.simulation.render import Renderer
 from service.simulation.settings import SimulationSettings
 
-_CHUNK = 4096  # instants whose bodies are built at once, which bounds the memory of long recordings
+_CHUNK = 2048  # instants whose bodies are built at once, which bounds the memory of long recordings
 _BLUR_STEP_PX = 1.2  # motion between two moments of one exposure
 _MAX_MOMENTS = 4
 
@@ -27,20 +26,19 @@ class Recording:
         self._motion = motion
         self._renderer: Renderer | None = None
         times_s = np.arange(settings.frame_count) / settings.frame_rate_hz
-        keypoints, visible, labels = [], [], []
-        for animal in range(settings.animals):
-            xy, seen = self._track(animal, times_s)
-            keypoints.append(xy)
-            visible.append(seen)
-            labels.append(_behaviors_at(self._inner_labels(animal), times_s))
-        self.keypoints_xy: NDArray[np.float32] = np.stack(keypoints, axis=1)
+        shape = (settings.frame_count, settings.animals, len(self.keypoint_names))
+        self.keypoints_xy: NDArray[np.float32] = np.empty((*shape, 2), np.float32)
         """(T, N, K, 2) px; (0, 0) is the center of the top-left pixel."""
-        self.visible: NDArray[np.bool_] = np.stack(visible, axis=1)
-        """(T, N, K); False where a keypoint is hidden by its own body or outside the frame."""
-        self.behaviors: NDArray[np.uint8] = np.max(labels, axis=0)
-        """(T, C) 1 where at least one animal shows the behavior."""
+        self.visible: NDArray[np.bool_] = np.empty(shape, np.bool_)
+        """(T, N, K); False where a keypoint is hidden by a body or outside the frame."""
+        self._track(times_s)
+        labels = [
+            _behaviors_at(self._inner_labels(animal), times_s) for animal in range(settings.animals)
+        ]
         self.behaviors_by_animal: NDArray[np.uint8] = np.stack(labels, axis=1)
-        """(T, N, C)"""
+        """(T, N, C) 1 where the animal shows the behavior."""
+        self.behaviors: NDArray[np.uint8] = self.behaviors_by_animal.max(axis=1)
+        """(T, C) 1 where at least one animal shows the behavior."""
 
     @property
     def frame_count(self) -> int:
@@ -60,10 +58,8 @@ class Recording:
     @property
     def body_length_px(self) -> float:
         """Length of a straight animal, snout to tail base, at the middle of the floor, px."""
-        camera = self._look.camera
-        pixels, depth = camera.project(np.zeros((1, 3)))
-        del pixels
-        return camera.focal_px / float(depth[0])
+        _, depth = self._look.camera.project(np.zeros((1, 3)))
+        return self._look.camera.focal_px / float(depth[0])
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """Every frame in order, (H, W, 3) uint8 RGB."""
@@ -101,31 +97,32 @@ class Recording:
             for posture, animal in zip(postures, self._look.animals, strict=True)
         ]
 
-    def _track(
-        self, animal: int, times_s: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        count = len(self.keypoint_names)
-        xy = np.empty((len(times_s), count, 2), np.float32)
-        visible = np.empty((len(times_s), count), np.bool_)
-        settings = self.settings
+    def _track(self, times_s: NDArray[np.float64]) -> None:
+        """Fill `keypoints_xy` and `visible`."""
+        count, camera = len(self.keypoint_names), self._look.camera
+        size = [self.settings.width_px - 0.5, self.settings.height_px - 0.5]
         for start in range(0, len(times_s), _CHUNK):
             chunk = slice(start, start + _CHUNK)
-            posture = self._motion.at(times_s[chunk])[animal]
-            bodies = build_bodies(posture, self._look.animals[animal].shape, self._look.arena)
-            points = bodies.keypoints()[:, :count]
-            pixels, depth = self._look.camera.project(points)
-            inside = (pixels >= -0.5).all(-1)
-            inside &= (pixels < [settings.width_px - 0.5, settings.height_px - 0.5]).all(-1)
-            xy[chunk] = pixels
-            visible[chunk] = inside & ~_hidden(points, bodies, self._look.camera.position)
-        return xy, visible
+            bodies = self._bodies_at(times_s[chunk])
+            for animal, body in enumerate(bodies):
+                points = body.keypoints()[:, :count]
+                pixels, _ = camera.project(points)
+                seen = (pixels >= -0.5).all(-1) & (pixels < size).all(-1)
+                for other in bodies:
+                    # Points lie in their own body's surface, so only what is deeper counts.
+                    slack = 0.25 if other is body else 0.0
+                    seen &= ~_hidden(points, other, camera.position, slack)
+                self.keypoints_xy[chunk, animal] = pixels
+                self.visible[chunk, animal] = seen
 
     def _inner_labels(self, animal: int) -> NDArray[np.bool_]:
         """Behaviors (S, C) at the inner rate."""
-        posture = self._motion.values[animal]
         shape, arena = self._look.animals[animal].shape, self._look.arena
-        bodies = build_bodies(posture, shape, arena)
-        labels = label_behaviors(posture, bodies, arena)
+        pieces = []
+        for start in range(0, self._motion.values.shape[1], _CHUNK):
+            postures = self._motion.values[animal, start : start + _CHUNK]
+            pieces.append(measure(postures, build_bodies(postures, shape, arena), arena))
+        labels = label_behaviors(join(pieces))
         if self.settings.scene == "homecage":
             labels["rearing"] = labels["free_rearing"]
         return np.stack([labels[name] for name in self.behavior_names], axis=1)
@@ -150,26 +147,27 @@ def simulate(settings: SimulationSettings) -> Recording:
     return Recording(settings, look, motion)
 
 
-def _behaviors_at(
-    labels: NDArray[np.bool_], times_s: NDArray[np.float64]
-) -> NDArray[np.uint8]:
+def _behaviors_at(labels: NDArray[np.bool_], times_s: NDArray[np.float64]) -> NDArray[np.uint8]:
     instants = np.minimum(np.round(times_s * MOTION_RATE_HZ).astype(np.int64), len(labels) - 1)
     return labels[instants].astype(np.uint8)
 
 
 def _hidden(
-    points: NDArray[np.float64], bodies: Bodies, eye: NDArray[np.float64]
+    points: NDArray[np.float64], body: Bodies, eye: NDArray[np.float64], slack: float
 ) -> NDArray[np.bool_]:
-    """(T, K) True where the line from the camera to a point passes deep through the body."""
+    """(T, K) True where the line from a point to the camera passes well through a sphere.
+
+    Well means: within 0.8 of its radius, the sphere's center lying nearer to the camera by at
+    least `slack` radii and 0.03 body lengths.
+    """
     towards = eye - points
-    distance = np.linalg.norm(towards, axis=-1, keepdims=True)
-    towards = towards / distance
-    offset = bodies.spine[:, None] - points[:, :, None]  # (T, K, spheres, 3)
+    towards = towards / np.linalg.norm(towards, axis=-1, keepdims=True)
+    offset = body.spine[:, None] - points[:, :, None]  # (T, K, spheres, 3)
     along = (offset * towards[:, :, None]).sum(-1)
     squared = (offset * offset).sum(-1) - along * along
-    radii = bodies.spine_radii[None, None]
-    # A sphere hides a point that lies clearly behind its middle.
-    return np.asarray(((squared < (0.8 * radii) ** 2) & (along > 0.25 * radii + 0.03)).any(-1))
+    radii = body.spine_radii
+    crossed = (squared < (0.8 * radii) ** 2) & (along > slack * radii + 0.03)
+    return np.asarray(crossed.any(-1))
 
 
 def _moments(ends: list[Bodies], look: Look) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.simulation.background import draw_background
-from service.simulation.body import Bodies
+from service.simulation.body import HEAD, Bodies
 from service.simulation.look import AnimalLook, Look
 
 Image = NDArray[np.float32]
@@ -70,9 +70,12 @@ class Renderer:
         """
         gray = self._still.copy()
         parts = [[_project(body, self._look) for body in animals] for animals in instants]
-        for group in _overlapping([[_box(moment[a], self._size) for moment in parts]
-                                   for a in range(len(self._look.animals))]):
-            members, (left, top, right, bottom) = group
+        for members, (left, top, right, bottom) in _overlapping(
+            [
+                [_box(moment[a], self._size) for moment in parts]
+                for a in range(len(self._look.animals))
+            ]
+        ):
             total = np.zeros((bottom - top, right - left), np.float32)
             for moment in parts:
                 patch = self._background[top:bottom, left:right].copy()
@@ -83,8 +86,7 @@ class Renderer:
                 total += patch
             total /= len(parts)
             total = cv2.GaussianBlur(total, (0, 0), self._look.blur_px)
-            border = np.clip(total, 0.0, 255.0)
-            gray[top:bottom, left:right] = np.round(border)
+            gray[top:bottom, left:right] = np.round(np.clip(total, 0.0, 255.0))
         x, y = noise_rng.integers(0, _NOISE_MARGIN, 2)
         width, height = self._size
         noise = self._noise[y : y + height, x : x + width]
@@ -123,20 +125,20 @@ class Renderer:
         tail_in_front = parts.tail_depth < body_depth - 0.1 * parts.scale
         if not tail_in_front:
             _tail(patch, parts.tail - offset, parts.tail_radius, look.skin)
-        for foot in np.flatnonzero(parts.foot_depth >= body_depth):
+        middles = parts.feet.mean(1)
+        far = (parts.foot_depth >= body_depth) | _covered(middles, parts.foot_depth, parts)
+        for foot in np.flatnonzero(far):
             _foot(patch, parts.feet[foot] - offset, parts.scale, look.skin * 0.8)
-        head_depth = parts.depth[20]
-        for ear in range(2):
-            if parts.ear_depth[ear] > head_depth:
-                _ear(patch, parts.ears[ear] - offset, look, behind=True)
+        centers = np.stack([ear.mean(0) for ear in parts.ears])
+        behind = (parts.ear_depth > parts.depth[HEAD]) | _covered(centers, parts.ear_depth, parts)
+        for ear in np.flatnonzero(behind):
+            _ear(patch, parts.ears[ear] - offset, look, behind=True)
         self._fur_body(patch, parts, animal, offset)
-        for ear in range(2):
-            if parts.ear_depth[ear] <= head_depth:
-                _ear(patch, parts.ears[ear] - offset, look, behind=False)
-        for eye in range(2):
-            if parts.eye_depth[eye] < head_depth:
-                _disc(patch, parts.eyes[eye] - offset, 0.014 * parts.scale, 12.0)
-        for foot in np.flatnonzero(parts.foot_depth < body_depth):
+        for eye in np.flatnonzero(~_covered(parts.eyes, parts.eye_depth, parts)):
+            _disc(patch, parts.eyes[eye] - offset, 0.014 * parts.scale, 12.0)
+        for ear in np.flatnonzero(~behind):
+            _ear(patch, parts.ears[ear] - offset, look, behind=False)
+        for foot in np.flatnonzero(~far):
             _foot(patch, parts.feet[foot] - offset, parts.scale, look.skin * 0.9)
         if tail_in_front:
             _tail(patch, parts.tail - offset, parts.tail_radius, look.skin)
@@ -158,9 +160,7 @@ class Renderer:
         alpha = np.clip(inside + 0.5 + texture * 4.0, 0.0, 1.0)
         patch += alpha * (color - patch)
 
-    def _fur_at(
-        self, parts: _Parts, animal: int, offset: Array, shape: tuple[int, ...]
-    ) -> Image:
+    def _fur_at(self, parts: _Parts, animal: int, offset: Array, shape: tuple[int, ...]) -> Image:
         """The fur's texture moved and turned with the animal."""
         along = parts.axis[1] - parts.axis[0]
         angle = np.arctan2(along[1], along[0])
@@ -275,9 +275,7 @@ def _surface(shape: tuple[int, ...], parts: _Parts, offset: Array) -> tuple[Imag
     height = np.full(shape, farthest - float(parts.depth.max()) - 2.0, np.float32)
     inside = np.full(shape, -1e3, np.float32)
     rows, columns = shape[:2]
-    for (x, y), depth, radius in zip(
-        parts.center - offset, parts.depth, parts.radius, strict=True
-    ):
+    for (x, y), depth, radius in zip(parts.center - offset, parts.depth, parts.radius, strict=True):
         reach = radius + 3.0
         left, right = max(0, int(x - reach)), min(columns, int(x + reach) + 2)
         top, bottom = max(0, int(y - reach)), min(rows, int(y + reach) + 2)
@@ -295,6 +293,14 @@ def _surface(shape: tuple[int, ...], parts: _Parts, offset: Array) -> tuple[Imag
         bulge += np.float32(farthest - depth)
         np.maximum(height[top:bottom, left:right], bulge, out=height[top:bottom, left:right])
     return height, inside
+
+
+def _covered(points: Array, depth: Array, parts: _Parts) -> NDArray[np.bool_]:
+    """(P,) True where the body's surface lies clearly before points (P, 2) px of a depth."""
+    apart = points[:, None] - parts.center[None]
+    squared = parts.radius**2 - (apart * apart).sum(-1)
+    before = parts.depth - np.sqrt(np.maximum(squared, 0.0)) < depth[:, None] - 0.05 * parts.scale
+    return np.asarray(((squared > 0.0) & before).any(1))
 
 
 def _fixed(points: Array) -> NDArray[np.int32]:
@@ -355,10 +361,10 @@ def _noise_field(
     """Sensor noise around 128, larger than a frame by a margin on both axes."""
     shape = (height_px + _NOISE_MARGIN, width_px + _NOISE_MARGIN)
     field = rng.standard_normal(shape, dtype=np.float32)
-    field = 0.8 * field + 0.75 * cv2.GaussianBlur(field, (0, 0), 0.8) / 0.35 * 0.35
-    return np.clip(np.round(128.0 + deviation * field), 0, 255).astype(np.uint8)
+    field = 0.8 * field + 0.75 * cv2.GaussianBlur(field, (0, 0), 0.8)
+    return np.asarray(np.clip(np.round(128.0 + deviation * field), 0, 255), np.uint8)
 
 
 def _tint_table(tint: tuple[float, float, float]) -> NDArray[np.uint8]:
     levels = np.arange(256, dtype=np.float64)[:, None] * np.array(tint)
-    return np.clip(np.round(levels), 0, 255).astype(np.uint8)[None]
+    return np.asarray(np.clip(np.round(levels), 0, 255), np.uint8)[None]

@@ -35,7 +35,7 @@ class SimulationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     frame_rate_hz: float = 30.0
     """Frames a second, 1 to 1000."""
     duration_s: float = 20.0
-    """Length of the recording, s; the number of frames is duration × rate, rounded."""
+    """Length of the recording, s; the number of frames is duration times rate, rounded."""
     animals: int = 1
     """Number of animals in the scene, 1 to 8."""
     seed: int = 0

@@ -42,8 +42,7 @@ def strict_server(start_server, recordings, tmp_path_factory):
 def refused(call, status: grpc.StatusCode, *words: str) -> None:
     """The call fails with this status, and its message says all these words."""
     with pytest.raises(grpc.RpcError) as caught:
-        result = call()
-        list(result)
+        list(call())
     assert caught.value.code() is status, caught.value
     for word in words:
         assert word in caught.value.details()
@@ -160,10 +159,14 @@ def test_what_came_before_a_message_that_ends_the_stream_is_answered(strict_serv
     messages = [start_message(POSE), *(frame_message(i, one) for i, one in enumerate(frames))]
     messages.append(frame_message(1, frames[0]))
     answered: list[int] = []
-    with pytest.raises(grpc.RpcError) as caught:
+
+    def read() -> None:
         for response in stream(server, messages)():
             if response.HasField("outcome"):
                 answered.append(response.outcome.frame_index)
+
+    with pytest.raises(grpc.RpcError) as caught:
+        read()
     assert caught.value.code() is Status.INVALID_ARGUMENT
     assert "frame 1 came after frame 3" in caught.value.details()
     assert answered == [0, 1, 2, 3]

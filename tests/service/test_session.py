@@ -105,7 +105,7 @@ async def test_pose_and_behavior_share_one_stream(open_session, pose_bundle, beh
         (raw(3, data=b""), "0 bytes"),
         (raw(3, data=b"12345"), "has 5 bytes"),
         (raw(3, size=(48, 32)), "48x32 px, but the stream began with 96x64"),
-        (raw(3, width_px=9000), "at most 4096x4096"),
+        (raw(3, width_px=9000), "limit of 4096x4096"),
         (raw(3, encoding="jpeg", data=b"\xff\xd8 this is no picture"), "frame|JPEG"),
     ],
 )

@@ -4,6 +4,8 @@ A flow (B, 2, h, w) is in px of the model input per frame: what is at (x, y) in 
 is at (x, y) + flow in the second one.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,7 +25,7 @@ class FlowNetwork(nn.Module):
         width: channels at half resolution; deeper levels have 2, 3 and 4 times as many.
     """
 
-    def __init__(self, channels: int, width: int = 16) -> None:
+    def __init__(self, channels: int, width: int = 12) -> None:
         super().__init__()
         self.channels = channels
         widths = (width, 2 * width, 3 * width, 4 * width)
@@ -36,14 +38,10 @@ class FlowNetwork(nn.Module):
                 block.append(_conv(after, after, 3, stride=1))
             self.down.append(nn.Sequential(*block))
             before = after
-        self.predict = nn.ModuleList(nn.Conv2d(one, 2, 3, padding=1) for one in widths)
+        self.predict = nn.ModuleList(_predict(one) for one in widths)
         self.up = nn.ModuleList(
-            _conv(skip + deep + 2, skip, 3, stride=1)
-            for skip, deep in zip(widths, widths[1:], strict=False)
+            _conv(skip + deep + 2, skip, 3, stride=1) for skip, deep in pairwise(widths)
         )
-        for layer in self.predict:
-            nn.init.zeros_(layer.bias)
-            nn.init.normal_(layer.weight, std=1e-3)
 
     def forward(self, pairs: Tensor) -> list[Tensor]:
         """Return the flows (B, 2, h, w) at 1/2, 1/4, 1/8 and 1/16 of the size.
@@ -151,6 +149,14 @@ def _conv(before: int, after: int, kernel: int, *, stride: int) -> nn.Sequential
         nn.BatchNorm2d(after),
         nn.LeakyReLU(_SLOPE),
     )
+
+
+def _predict(before: int) -> nn.Conv2d:
+    layer = nn.Conv2d(before, 2, 3, padding=1)
+    nn.init.normal_(layer.weight, std=1e-3)  # an untrained network sees next to no motion
+    assert layer.bias is not None, "the layer has a bias"
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def _charbonnier(difference: Tensor, exponent: float, epsilon: float) -> Tensor:

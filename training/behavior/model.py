@@ -135,10 +135,10 @@ class SequenceHead(nn.Module):
         maps = frame.transpose(1, 2)
         sizes = [self.width * kept for kept in self.kept_frames]
         kept_states = []
-        for layer, kept, memory in zip(
-            self.layers, self.kept_frames, state.split(sizes, dim=1), strict=True
-        ):
-            joined = torch.cat([memory.unflatten(1, (self.width, kept)), maps], dim=2)
+        memories = torch.split(state, sizes, dim=1)
+        for layer, kept, memory in zip(self.layers, self.kept_frames, memories, strict=True):
+            before = memory.reshape(-1, self.width, kept)
+            joined = torch.cat([before, maps], dim=2)
             kept_states.append(joined[:, :, -kept:].flatten(1))
             maps = maps + functional.relu(layer(joined))
         past = self.dropout(maps.transpose(1, 2))
@@ -147,7 +147,8 @@ class SequenceHead(nn.Module):
 
     def whole(self, features: Tensor) -> Tensor:
         """Return the logits (B, T, C) of stretches that begin with a state of zeros."""
-        logits, _ = self(features, features.new_zeros(len(features), self.state_size))
+        start = features.new_zeros(len(features), self.state_size)
+        logits, _ = self.forward(features, start)
         return logits
 
 

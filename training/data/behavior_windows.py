@@ -1,13 +1,13 @@
 """The behavior data sets: flow pairs, labelled windows and stretches, never across a clip limit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from service.errors import InvalidConfig
 from training.data.behavior_augment import ClipAugmenter
@@ -135,25 +135,6 @@ class FeatureStretches(Dataset[SequenceSample]):
 
     def __len__(self) -> int:
         return len(self._stretches)
-
-
-class EpochKeys(Sampler[tuple[int, int]]):
-    """Yields the keys (epoch, index) of one epoch; Lightning tells it the epoch."""
-
-    def __init__(self, samples_per_epoch: int) -> None:
-        self._samples_per_epoch = samples_per_epoch
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, counted from 0, of the next iteration."""
-        self._epoch = epoch
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Yield the keys."""
-        return ((self._epoch, index) for index in range(self._samples_per_epoch))
-
-    def __len__(self) -> int:
-        return self._samples_per_epoch
 
 
 def flow_pairs(footage: Sequence[Footage]) -> list[tuple[int, int]]:

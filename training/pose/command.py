@@ -38,6 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--patience", type=int, help="epochs without a better held-out error before it ends"
     )
     parser.add_argument("--views-per-epoch", type=int, default=512, help="training views an epoch")
+    parser.add_argument(
+        "--view-px", type=int, default=224, help="side of a training view, px of the model input"
+    )
     parser.add_argument("--batch-size", type=int, default=16, help="views a step")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument(

@@ -61,6 +61,7 @@ def _settings(arguments: argparse.Namespace) -> PoseTraining:
         simulated_frames=arguments.simulated_frames if arguments.simulated_share else 0,
         validation_share=arguments.validation_share,
         test_share=arguments.test_share,
+        view_px=arguments.view_px,
         views_per_epoch=arguments.views_per_epoch,
         learning_rate=arguments.learning_rate,
         loop=LoopSettings(

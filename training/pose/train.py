@@ -28,8 +28,6 @@ from training.pose.task import PoseTask
 from training.runs import Run
 
 MONITOR = "heldout_error_px"
-SIMULATED_VALIDATION_FRAMES = 64
-SIMULATED_TEST_FRAMES = 200
 _SEEDS_PER_PART = 1_000_000
 
 log = logging.getLogger("ethostream.training")
@@ -107,14 +105,15 @@ def read_settings(run: Run) -> PoseTraining:
 def simulated_part(
     settings: PoseTraining, part: Literal["training", "validation", "test"]
 ) -> list[Example]:
-    """Render the simulated frames of one part; the parts share no recording."""
+    """Render the simulated frames of one part; the parts share no recording.
+
+    To `simulated_frames` of training come a twenty-fifth for validation and an eighth for the
+    test.
+    """
     if not settings.simulated_share:
         return []
-    order, count = {
-        "training": (0, settings.simulated_frames),
-        "validation": (1, SIMULATED_VALIDATION_FRAMES),
-        "test": (2, SIMULATED_TEST_FRAMES),
-    }[part]
+    order, share = {"training": (0, 1), "validation": (1, 25), "test": (2, 8)}[part]
+    count = -(-settings.simulated_frames // share)
     first_seed = (3 * settings.loop.seed + order) * _SEEDS_PER_PART
     log.info("rendering %d simulated frames for %s", count, part)
     return simulated_examples(count, first_seed=first_seed, keypoints=settings.keypoints)

@@ -118,6 +118,8 @@ _CLASSES: dict[grpc.StatusCode, type[EthostreamError]] = {
     grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.CANCELLED: Unavailable,
+    grpc.StatusCode.ABORTED: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.INTERNAL: ServerFailed,
     grpc.StatusCode.UNKNOWN: ServerFailed,
@@ -127,8 +129,12 @@ _CLASSES: dict[grpc.StatusCode, type[EthostreamError]] = {
 
 def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> EthostreamError:
     """The typed error of a failed call; it keeps the status and the server's message."""
-    code = error.code()
-    message = error.details() or f"the server at {address} gave no reason"
+    return from_status(error.code(), error.details() or "", address)
+
+
+def from_status(code: grpc.StatusCode, details: str, address: str) -> EthostreamError:
+    """The typed error of a status and the server's message."""
+    message = details or f"the server at {address} gave no reason"
     if code is grpc.StatusCode.UNAVAILABLE:
         message = f"the server at {address} does not answer or is stopping: {message}"
     return _CLASSES.get(code, EthostreamError)(message, status=code.name)

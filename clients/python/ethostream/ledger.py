@@ -145,7 +145,7 @@ class Ledger:
                     round_trip_ns=time.monotonic_ns() - entry.sent_ns,
                 )
         self.sent_in_flight = 0
-        answers = list(self._deliver())
+        answers: list[Answer] = list(self._deliver())
         for bundle, awaited in self._awaited.items():
             answers += [self._without_answer(bundle, owed) for owed in awaited]
             awaited.clear()

@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import grpc
-from typing_extensions import Self
 
 from ethostream import messages
 from ethostream._signal import Signal
+from ethostream._status import StatusRecord
 from ethostream.backoff import Backoff
 from ethostream.errors import (
     AnswersUnread,
@@ -19,16 +20,17 @@ from ethostream.errors import (
     InvalidFrame,
     InvalidRequest,
     Overloaded,
+    ServerFailed,
     StreamClosed,
     Unavailable,
-    from_rpc_error,
 )
 from ethostream.frames import Image, crop_region, encode_frame
 from ethostream.ledger import Answer, BehaviorBundle, Ledger, LedgerCounts
 from ethostream.v1 import inference_service_pb2 as pb
 from ethostream.values import BundleInfo, Bundles, BundleVersion, Color, Crop, Encoding, Freshness
 
-Call = grpc.aio.StreamStreamCall[pb.StreamFramesRequest, pb.StreamFramesResponse]
+if TYPE_CHECKING:  # generic for the type checker only
+    Call = grpc.aio.StreamStreamCall[pb.StreamFramesRequest, pb.StreamFramesResponse]
 
 _FRESHNESS: dict[str, pb.FreshnessPolicy.ValueType] = {
     "all": pb.FRESHNESS_POLICY_ALL,
@@ -94,7 +96,7 @@ class AsyncLiveStream:
 
     def __init__(
         self,
-        open_call: Callable[[AsyncIterator[pb.StreamFramesRequest]], Call],
+        open_call: Callable[[AsyncIterator[pb.StreamFramesRequest]], "Call"],
         options: StreamOptions,
         address: str,
     ) -> None:
@@ -139,6 +141,7 @@ class AsyncLiveStream:
         """
         if self._run_task is None:
             self._run_task = asyncio.ensure_future(self._run())
+            self._run_task.add_done_callback(lambda _: self._wake_all())
         while not self._is_connected and not self._run_task.done():
             await self._changed.wait()
         self._raise_failure()
@@ -189,6 +192,7 @@ class AsyncLiveStream:
         if not has_credit:
             self._next_index = index + 1
             self._emit(self._ledger.skip(index, capture_time_ns))
+            await asyncio.sleep(0)  # a caller that never waits must not keep the answers out
             return index
         frame = encode_frame(
             image,
@@ -208,6 +212,7 @@ class AsyncLiveStream:
         self._ledger.send(index, capture_time_ns)
         self._outbox.append(pb.StreamFramesRequest(frame=frame))
         self._changed.notify()
+        await asyncio.sleep(0)  # the frame leaves before the caller works on
         return index
 
     async def finish(self) -> LedgerCounts:
@@ -254,7 +259,7 @@ class AsyncLiveStream:
             self._changed.notify()
         return answer
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> "AsyncLiveStream":
         """Connect."""
         await self.open()
         return self
@@ -280,23 +285,25 @@ class AsyncLiveStream:
                     return
         except EthostreamError as error:
             self._failure = error
+        except Exception as error:  # such as an answer of a newer server
+            self._failure = ServerFailed(f"an answer of {self._address} cannot be read: {error!r}")
+            self._failure.__cause__ = error
         finally:
             self._is_connected = False
             self._outbox.clear()
             self._emit(self._ledger.close("the stream was closed before the answer"))
-            # The waiters look at the task, which is done only after this returns.
-            asyncio.get_running_loop().call_soon(self._wake_all)
 
     async def _talk(self) -> EthostreamError | None:
         """One connection from its start to its end."""
         call = self._open_call(self._requests())
+        record = StatusRecord(call, self._address)
         self._is_draining = False
         try:
             async for response in call:
                 self._take(response)
             error = None
         except grpc.aio.AioRpcError as rpc_error:
-            error = from_rpc_error(rpc_error, self._address)
+            error = await record.error(rpc_error)
         finally:
             call.cancel()
         return error

@@ -27,6 +27,9 @@ from ethostream.values import (
     VideoStarted,
 )
 
+_SKIP = "SKIP_REASON_"
+_ERROR = "FRAME_ERROR_CODE_"
+
 
 def selections(bundles: Bundles) -> list[bundle_pb2.BundleSelection]:
     """The bundles of a request for the wire.
@@ -88,33 +91,30 @@ def bundle_info(message: bundle_pb2.BundleInfo) -> BundleInfo:
 
 def outcome(message: inference_service_pb2.FrameOutcome, round_trip_ns: int) -> FrameOutcome:
     """The answer to a frame."""
-    common = {
-        "frame_index": message.frame_index,
-        "capture_time_ns": message.capture_time_ns,
-        "arrival_time_ns": message.arrival_time_ns,
-        "round_trip_ns": round_trip_ns,
-    }
-    timings = _timings(message.timings)
-    if message.HasField("result"):
+    poses: tuple[PoseResult, ...] = ()
+    reason = text = ""
+    kind = message.WhichOneof("outcome")
+    if kind == "result":
         poses = tuple(_pose(pose) for pose in message.result.poses)
-        return FrameOutcome(kind="result", poses=poses, timings=timings, **common)
-    if message.HasField("skipped"):
-        skip = inference_service_pb2.SkipReason.Name(message.skipped.reason)
-        reason = _name(skip, "SKIP_REASON_")
-        return FrameOutcome(kind="skipped", reason=reason, timings=timings, **common)
-    code = inference_service_pb2.FrameErrorCode.Name(message.error.code)
+    elif kind == "skipped":
+        reason = _name(inference_service_pb2.SkipReason.Name(message.skipped.reason), _SKIP)
+    else:
+        reason = _name(inference_service_pb2.FrameErrorCode.Name(message.error.code), _ERROR)
+        text = message.error.message
     return FrameOutcome(
-        kind="error",
-        reason=_name(code, "FRAME_ERROR_CODE_"),
-        message=message.error.message,
-        timings=timings,
-        **common,
+        frame_index=message.frame_index,
+        capture_time_ns=message.capture_time_ns,
+        kind=kind or "error",
+        poses=poses,
+        reason=reason,
+        message=text,
+        timings=_timings(message.timings),
+        arrival_time_ns=message.arrival_time_ns,
+        round_trip_ns=round_trip_ns,
     )
 
 
-def behavior(
-    message: behavior_pb2.BehaviorResult, behaviors: tuple[str, ...]
-) -> BehaviorResult:
+def behavior(message: behavior_pb2.BehaviorResult, behaviors: tuple[str, ...]) -> BehaviorResult:
     """What a behavior bundle says of a frame."""
     has_answer = len(message.probabilities) > 0
     return BehaviorResult(

@@ -1,0 +1,193 @@
+"""What the server adds to its engine: `python -m benchmarks.overhead`.
+
+added_p50_ms, added_p99_ms
+    One stream, one VGA gray frame at a time, the shipped pose bundle: round trip minus that
+    request's own engine time.
+throughput_ratio
+    16 streams on a ResNet-18 at 256x256 in fp32 (about 20 ms) divided by a loop in one process
+    that resizes and runs the same graph in batches of 8; rounds alternate A B A B, median.
+echo_ratio
+    Messages a second with the fake engine divided by a minimal grpc.aio echo of the same bytes.
+added_cpu_ms
+    CPU time of the server a frame with the shipped bundle, minus the same engine's in a bare
+    loop, minus the echo server's: what sessions, scheduling and resizing cost.
+"""
+
+import argparse
+import asyncio
+import statistics
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import uvloop
+
+from benchmarks.load import LoadResult, run_load
+from benchmarks.models import write_random_pose_bundle
+from benchmarks.report import REPOSITORY, finish, percentile
+from benchmarks.servers import ServerProcess, server_process
+from service.bundle import read_bundle
+from service.engine import Engine, choose_engine, create_engine, default_threads
+from service.preprocess import to_model_input
+
+SHIPPED = REPOSITORY / "deploy" / "models"
+POSE = "openfield-mouse"
+SIZE = (640, 480)
+
+
+def main() -> None:
+    """Measure, print, store."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison")
+    parser.add_argument("--out", type=Path, help="file for the JSON line")
+    arguments = parser.parse_args()
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, SIZE[::-1], np.uint8) for _ in range(8)]
+
+    added = measure_added(pictures, arguments.rounds)
+    ratio, served, bare = measure_throughput(pictures, arguments.rounds)
+    echo_ratio, ours, echo = measure_echo(pictures, arguments.rounds)
+    cpu = measure_cpu(pictures)
+
+    p50, p99 = percentile(added, 50), percentile(added, 99)
+    added_cpu = cpu["server"] - cpu["engine"] - cpu["echo"]
+    finish(
+        [
+            ("added latency, 1 stream, VGA gray, p50", f"{p50:.2f} ms"),
+            ("added latency, 1 stream, VGA gray, p99", f"{p99:.2f} ms"),
+            ("16 streams, ResNet-18 256x256 fp32, served", f"{served:.1f} frames/s"),
+            ("the same graph and resize in a bare loop, batch 8", f"{bare:.1f} frames/s"),
+            ("served / bare", f"{ratio:.3f}"),
+            ("fake engine, 16 in flight", f"{ours:.0f} frames/s"),
+            ("minimal grpc.aio echo, 16 in flight", f"{echo:.0f} frames/s"),
+            ("fake engine / echo", f"{echo_ratio:.3f}"),
+            ("CPU of the server a frame, shipped pose bundle", f"{cpu['server']:.2f} CPU-ms"),
+            ("of this, the engine in a bare loop", f"{cpu['engine']:.2f} CPU-ms"),
+            ("of this, the transport floor", f"{cpu['echo']:.2f} CPU-ms"),
+            ("added CPU a frame", f"{added_cpu:.2f} CPU-ms"),
+        ],
+        {
+            "added_p50_ms": round(p50, 3),
+            "added_p99_ms": round(p99, 3),
+            "throughput_ratio": round(ratio, 3),
+            "echo_ratio": round(echo_ratio, 3),
+            "added_cpu_ms": round(added_cpu, 3),
+        },
+        arguments.out,
+    )
+
+
+def measure_added(pictures: list[np.ndarray], rounds: int) -> list[float]:
+    """Added latency in ms of each request, one at a time."""
+    with shipped_server() as server:
+        results = [
+            load(server, pictures, bundle=POSE, streams=1, in_flight=1, frames=200)
+            for _ in range(rounds)
+        ]
+    return [value for one in results for value in one.added_ms]
+
+
+def measure_throughput(pictures: list[np.ndarray], rounds: int) -> tuple[float, float, float]:
+    """(median ratio, served, bare) in frames/s on a ResNet-18."""
+    with TemporaryDirectory() as folder:
+        models = Path(folder)
+        bundle = write_random_pose_bundle(
+            models, "bench", network="resnet18", width_px=256, height_px=256
+        )
+        engine = create_engine(
+            bundle / "pose.onnx", engine="onnxruntime", precision="fp32", threads=default_threads()
+        )
+        served, bare = [], []
+        command = ("ethostream.commands", "serve", "--models", folder, "--listen", "127.0.0.1:0")
+        with server_process(*command, "--engine", "onnxruntime") as server:
+            for _ in range(rounds):
+                bare.append(bare_loop(engine, read_bundle(bundle).manifest.input, pictures, 160))
+                one = load(server, pictures, bundle="bench", streams=16, in_flight=2, frames=20)
+                served.append(one.frames_per_s)
+    ratio = statistics.median(a / b for a, b in zip(served, bare, strict=True))
+    return ratio, statistics.median(served), statistics.median(bare)
+
+
+def measure_echo(pictures: list[np.ndarray], rounds: int) -> tuple[float, float, float]:
+    """(median ratio, ours, echo) in frames/s with nothing to compute."""
+    ours, echo = [], []
+    with (
+        server_process(
+            "benchmarks.fake_server", "--models", str(SHIPPED), "--bundle", POSE
+        ) as fake,
+        server_process("benchmarks.echo_server") as floor,
+    ):
+        for _ in range(rounds):
+            for server, rates in ((fake, ours), (floor, echo)):
+                one = load(server, pictures, bundle=POSE, streams=4, in_flight=4, frames=400)
+                rates.append(one.frames_per_s)
+    ratio = statistics.median(a / b for a, b in zip(ours, echo, strict=True))
+    return ratio, statistics.median(ours), statistics.median(echo)
+
+
+def measure_cpu(pictures: list[np.ndarray]) -> dict[str, float]:
+    """CPU-ms a frame: of the server, of its engine alone, of the echo server."""
+    frames = 400
+    cpu: dict[str, float] = {}
+    with shipped_server() as server, server_process("benchmarks.echo_server") as floor:
+        for name, process in (("server", server), ("echo", floor)):
+            load(process, pictures, bundle=POSE, streams=1, in_flight=2, frames=50)
+            before = process.cpu_seconds()
+            load(process, pictures, bundle=POSE, streams=1, in_flight=2, frames=frames, warm_up=1)
+            cpu[name] = (process.cpu_seconds() - before) / frames * 1e3
+    bundle = read_bundle(max((SHIPPED / POSE).iterdir(), key=lambda path: int(path.name)))
+    name, precision = choose_engine(bundle.manifest, "auto", "auto")
+    engine = create_engine(
+        bundle.graph_path("pose"), engine=name, precision=precision, threads=default_threads()
+    )
+    spec = bundle.manifest.input
+    frame = np.zeros((1, spec.height_px, spec.width_px, spec.channels), np.uint8)
+    for _ in range(20):
+        engine.run({"frames": frame})
+    began = time.process_time()
+    for _ in range(frames):
+        engine.run({"frames": frame})
+    cpu["engine"] = (time.process_time() - began) / frames * 1e3
+    return cpu
+
+
+def bare_loop(engine: Engine, spec: object, pictures: list[np.ndarray], frames: int) -> float:
+    """Frames/s of resizing and running batches of 8 in one process."""
+    batch = 8
+    stack = [to_model_input(picture, spec)[0] for picture in pictures[:batch]]  # type: ignore[arg-type]
+    engine.run({"frames": np.stack(stack)})
+    began = time.perf_counter()
+    for _ in range(frames // batch):
+        stack = [to_model_input(picture, spec)[0] for picture in pictures[:batch]]  # type: ignore[arg-type]
+        engine.run({"frames": np.stack(stack)})
+    return frames / (time.perf_counter() - began)
+
+
+def shipped_server():
+    """Start `ethostream serve` with the shipped pose bundle."""
+    return server_process(
+        "ethostream.commands", "serve", "--models", str(SHIPPED), "--load", POSE,
+        "--listen", "127.0.0.1:0",
+    )  # fmt: skip
+
+
+def load(server: ServerProcess, pictures: list[np.ndarray], **settings: object) -> LoadResult:
+    """Run one load to its end."""
+
+    async def run() -> LoadResult:
+        return await asyncio.wait_for(
+            run_load(
+                server.port,
+                pictures=[one.tobytes() for one in pictures],
+                size=SIZE,
+                **settings,  # type: ignore[arg-type]
+            ),
+            120,
+        )
+
+    return uvloop.run(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""Export of a behavior run: its three graphs, their parity on real frames, figures and card."""
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from export.behavior_card import MeasuredRecordings, write_card
+from export.parity import ParityReport, Verdict, compare_engines
+from export.to_onnx import export_graph
+from export.write_bundle import BundleDraft
+from service.behavior import present, probabilities
+from service.bundle import BehaviorSpec, Provenance
+from service.engine import Tensors, create_engine, default_threads
+from training.behavior.evaluate import Prediction, predict, summarize
+from training.behavior.flow import FlowNetwork, gray_pairs
+from training.behavior.model import FEATURE_SIZE, FeatureNetwork, SequenceHead
+from training.behavior.settings import BehaviorTraining
+from training.behavior.train import read_decisions, read_networks, read_run_data, read_settings
+from training.data.behavior_frames import Footage, load_footage
+from training.runs import Run
+
+GATE = "fp32: at least 99.9 % of the thresholded frames equal; bf16: macro F1 at most 0.01 lower"
+_FP32_EQUAL_SHARE, _BF16_F1_LOSS = 0.999, 0.01
+_PARITY_FRAMES = 3000
+"""Whole recordings are compared until there are that many frames."""
+
+
+class FlowGraph(nn.Module):
+    """The flow graph that serves: pairs of uint8 frames to the flow between them."""
+
+    def __init__(self, network: FlowNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(B, 2, H, W, C) uint8 to (B, 1, 2, H/2, W/2) px of the model input per frame."""
+        finest: Tensor = self.network(gray_pairs(frames))[0]
+        return finest[:, None]
+
+
+class TorchGraph:
+    """A graph computed by torch in fp32: what engines are compared with."""
+
+    def __init__(self, module: nn.Module, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        self._module = module.eval()
+        self._inputs = tuple(inputs)
+        self._outputs = tuple(outputs)
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """See `service.engine.Engine.run`."""
+        with torch.no_grad():
+            answers = self._module(*(torch.from_numpy(inputs[name]) for name in self._inputs))
+        values = answers if isinstance(answers, tuple) else (answers,)
+        return {name: value.numpy() for name, value in zip(self._outputs, values, strict=True)}
+
+
+def draft_bundle(
+    run: Run, folder: Path, *, data: Sequence[Path], description: str, license: str, about: str
+) -> BundleDraft:
+    """Export the best networks of a behavior run.
+
+    Args:
+        run: a finished run.
+        folder: where the graphs are written.
+        data: the labelled recordings; empty takes the paths that the run was trained with.
+        description: one sentence for lists of models.
+        license: license of the weights.
+        about: Markdown for the card: sources and licenses of the data, intended use.
+
+    Raises:
+        BundleInvalid: a graph disagrees with its network.
+        InvalidLabels: the data is not that of the run.
+        NotFound: the run is not finished.
+    """
+    settings = read_settings(run)
+    networks = read_networks(run)
+    spec = _behavior_spec(run, settings, networks.sequence)
+    project = read_run_data(settings, list(data) or [Path(one) for one in settings.data])
+    paths = export_behavior_graphs(
+        networks.flow, networks.features, networks.sequence, settings, folder
+    )
+    references = {
+        "flow": TorchGraph(FlowGraph(networks.flow), ["frames"], ["flows"]),
+        "features": TorchGraph(networks.features, ["frames", "flows"], ["features", "logits"]),
+        "sequence": TorchGraph(networks.sequence, ["features", "state"], ["logits", "next_state"]),
+    }
+    footage = load_footage(project.choose(run.split().test), settings.input)
+    found = [predict(references, one, spec) for one in footage]
+    parity = measure_parity(paths, footage, found, spec)
+    parts = measured_parts(found, spec, settings.report)
+    figures = parts[0].figures
+    wanted = ("macro_f1", "accuracy", "auroc", "chance_f1", "clip_macro_f1", "clip_accuracy")
+    return BundleDraft(
+        task="behavior",
+        description=description,
+        input=settings.input,
+        behavior=spec,
+        graphs=paths,
+        parity=parity,
+        card=write_card(run, settings, spec, parts, parity, license=license, about=about),
+        split=(run.directory / "split.json").read_bytes(),
+        provenance=Provenance(
+            run=run.name,
+            code_commit=run.versions()["commit"],
+            data=", ".join(sorted({Path(one).name for one in settings.data})),
+            data_sha256=settings.data_sha256,
+            license=license,
+            metrics=msgspec.convert(
+                {name: figures[name] for name in wanted if figures.get(name) is not None},
+                dict[str, float],
+            ),
+        ),
+    )
+
+
+def export_behavior_graphs(
+    flow: FlowNetwork,
+    features: FeatureNetwork,
+    sequence: SequenceHead,
+    settings: BehaviorTraining,
+    folder: Path,
+) -> dict[str, Path]:
+    """Write flow.onnx, features.onnx and sequence.onnx into `folder`, all with dynamic batch."""
+    spec = settings.input
+    frames = torch.zeros((2, 2, spec.height_px, spec.width_px, spec.channels), dtype=torch.uint8)
+    flows = torch.zeros((2, settings.flow_frames, 2, spec.height_px // 2, spec.width_px // 2))
+    metadata = {"behaviors": ",".join(settings.behaviors)}
+    export_graph(
+        FlowGraph(flow),
+        [frames],
+        input_names=["frames"],
+        output_names=["flows"],
+        dynamic_shapes=[{0: "batch"}],
+        path=folder / "flow.onnx",
+        metadata=metadata,
+    )
+    export_graph(
+        features,
+        [frames[:, 0], flows],
+        input_names=["frames", "flows"],
+        output_names=["features", "logits"],
+        dynamic_shapes=[{0: "batch"}, {0: "batch"}],
+        path=folder / "features.onnx",
+        metadata=metadata,
+    )
+    export_graph(
+        sequence,
+        [torch.zeros(2, 3, FEATURE_SIZE), torch.zeros(2, sequence.state_size)],
+        input_names=["features", "state"],
+        output_names=["logits", "next_state"],
+        dynamic_shapes=[{0: "batch", 1: "time"}, {0: "batch"}],
+        path=folder / "sequence.onnx",
+        metadata=metadata,
+    )
+    return {name: folder / f"{name}.onnx" for name in ("flow", "features", "sequence")}
+
+
+def measure_parity(
+    paths: Mapping[str, Path],
+    footage: Sequence[Footage],
+    reference: Sequence[Prediction],
+    spec: BehaviorSpec,
+) -> ParityReport:
+    """Compare the engines of this machine with `reference` on the same recordings.
+
+    Raises:
+        BundleInvalid: an engine disagrees in fp32.
+    """
+    count, frames = 0, 0
+    while count < len(footage) and frames < _PARITY_FRAMES:
+        frames += len(footage[count].frames)
+        count += 1
+
+    def compute(engine: str, precision: str) -> Sequence[Prediction]:
+        graphs = {
+            name: create_engine(path, engine=engine, precision=precision, threads=default_threads())
+            for name, path in paths.items()
+        }
+        return [predict(graphs, one, spec) for one in footage[:count]]
+
+    def judge(precision: str, wanted: Sequence[Prediction], found: Sequence[Prediction]) -> Verdict:
+        return judge_behavior(precision, wanted, found, spec)
+
+    return compare_engines(compute, reference[:count], judge, samples=frames, gate=GATE)
+
+
+def judge_behavior(
+    precision: str,
+    reference: Sequence[Prediction],
+    found: Sequence[Prediction],
+    spec: BehaviorSpec,
+) -> Verdict:
+    """Judge one engine's logits by `GATE`, over all answered frames."""
+    wanted = np.concatenate([one.logits for one in reference])
+    gotten = np.concatenate([one.logits for one in found])
+    answered = ~np.isnan(wanted).any(axis=1)
+    wanted, gotten = wanted[answered], gotten[answered]
+    shown = present(probabilities(wanted, exclusive=spec.exclusive), spec)
+    shown_too = present(probabilities(gotten, exclusive=spec.exclusive), spec)
+    equal_share = float((shown == shown_too).all(axis=1).mean())
+    f1 = [summarize(one, spec, shuffles=0)["macro_f1"] for one in (reference, found)]
+    f1_loss = float(f1[0] or 0.0) - float(f1[1] or 0.0)  # type: ignore[arg-type]
+    differences = np.abs(wanted - gotten)
+    figures = {
+        "frames": float(len(wanted)),
+        "equal_share": equal_share,
+        "mean_logit_difference": float(differences.mean()),
+        "max_logit_difference": float(differences.max()),
+        "macro_f1_loss": f1_loss,
+    }
+    is_exact = equal_share >= _FP32_EQUAL_SHARE
+    passed = is_exact if precision == "fp32" else f1_loss <= _BF16_F1_LOSS
+    return Verdict(passed=passed, figures=figures)
+
+
+def measured_parts(
+    found: Sequence[Prediction], spec: BehaviorSpec, report: Sequence[str]
+) -> list[MeasuredRecordings]:
+    """Return figures of all recordings, then of those that each pattern of `report` names."""
+    groups = [("all test recordings", list(found))]
+    for pattern in report:
+        groups.append((f"`{pattern}`", [one for one in found if fnmatchcase(one.name, pattern)]))
+    return [
+        MeasuredRecordings(title, len(group), summarize(group, spec))
+        for title, group in groups
+        if group
+    ]
+
+
+def _behavior_spec(run: Run, settings: BehaviorTraining, sequence: SequenceHead) -> BehaviorSpec:
+    decisions = read_decisions(run)
+    return BehaviorSpec(
+        behaviors=settings.behaviors,
+        exclusive=settings.exclusive,
+        thresholds=decisions.thresholds,
+        min_bout_frames=decisions.min_bout_frames,
+        frame_rate_hz=settings.frame_rate_hz,
+        flow_frames=settings.flow_frames,
+        past_frames=settings.flow_frames,
+        future_frames=0,
+        feature_size=FEATURE_SIZE,
+        state_size=sequence.state_size,
+    )

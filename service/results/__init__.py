@@ -1,0 +1,36 @@
+"""What was found in a video, and the files that it is written to.
+
+`VideoResults` holds one whole video; `write_results` writes it in the formats that are asked for.
+Parquet is the record: it holds everything and is read back; the other formats are made from it.
+"""
+
+from service.results.formats import FORMATS, result_paths, write_results
+from service.results.parquet import read_provenance, read_results, record_path
+from service.results.provenance import (
+    AnsweredBehavior,
+    AnsweredBundle,
+    AnsweredPose,
+    Provenance,
+    RequestOptions,
+    VideoSource,
+    same_work,
+)
+from service.results.video_results import VideoResults, gather_results
+
+__all__ = [
+    "FORMATS",
+    "AnsweredBehavior",
+    "AnsweredBundle",
+    "AnsweredPose",
+    "Provenance",
+    "RequestOptions",
+    "VideoResults",
+    "VideoSource",
+    "gather_results",
+    "read_provenance",
+    "read_results",
+    "record_path",
+    "result_paths",
+    "same_work",
+    "write_results",
+]

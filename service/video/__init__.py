@@ -1,0 +1,40 @@
+"""From video files, stills and encoded chunks to frames.
+
+`DecodeWorkers` reads files in worker processes: `base` is the contract; `pyav` the decoder with
+`packets` (its index), `ledger` (row order) and `pixels`; `worker` the process; `workers` the
+server's side of it; `messages` and `ring` lie between. `still` reads JPEG and PNG, `chunks` and
+`stream` live streams.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from service.video.base import ChunkCodec, Color, FrameFault, VideoLimits, VideoReader
+
+if TYPE_CHECKING:
+    from service.video.chunks import ChunkDecoder, DecodedChunk
+    from service.video.workers import DecodeWorkers, open_video
+
+__all__ = [
+    "ChunkCodec",
+    "ChunkDecoder",
+    "Color",
+    "DecodeWorkers",
+    "DecodedChunk",
+    "FrameFault",
+    "VideoLimits",
+    "VideoReader",
+    "open_video",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the server's side when it is asked for: a worker process starts without it."""
+    if name in ("ChunkDecoder", "DecodedChunk"):
+        from service.video import chunks
+
+        return getattr(chunks, name)
+    if name in ("DecodeWorkers", "open_video"):
+        from service.video import workers
+
+        return getattr(workers, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

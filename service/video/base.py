@@ -1,0 +1,86 @@
+"""What every decoder of files offers, whichever library reads the video."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from service.errors import FrameTooLarge, InvalidConfig
+from service.values import FrameStatus, VideoFrame, VideoInfo
+
+Color = Literal["rgb", "gray"]
+ChunkCodec = Literal["h264", "hevc", "mjpeg"]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoLimits:
+    """The largest picture that is decoded."""
+
+    max_width_px: int = 8192
+    max_height_px: int = 8192
+    max_pixels: int = 8192 * 4320
+    """Width x height; keeps one frame at 106 MB of RGB at most."""
+
+    def __post_init__(self) -> None:
+        """Refuse limits that no picture meets."""
+        for name in ("max_width_px", "max_height_px", "max_pixels"):
+            if getattr(self, name) < 1:
+                raise InvalidConfig(f"{name} is {getattr(self, name)}; give at least 1")
+
+    def check(self, what: str, width_px: int, height_px: int) -> None:
+        """Refuse a picture over the limits; `what` names it in the message.
+
+        Raises:
+            FrameTooLarge: width, height or their product is over its limit.
+        """
+        if width_px > self.max_width_px or height_px > self.max_height_px:
+            raise FrameTooLarge(
+                f"{what} is {width_px}x{height_px} px, over the limit of "
+                f"{self.max_width_px}x{self.max_height_px} px; scale it down or raise the limit"
+            )
+        if width_px * height_px > self.max_pixels:
+            raise FrameTooLarge(
+                f"{what} is {width_px}x{height_px} = {width_px * height_px} pixels, over the limit "
+                f"of {self.max_pixels}; scale it down or raise the limit"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFault:
+    """Why a frame has no pixels."""
+
+    frame_index: int
+    """Of the file, from 0."""
+    status: FrameStatus
+    reason: str
+
+
+class VideoReader(Protocol):
+    """An open video: its rows in presentation order, each under its own index.
+
+    A damaged or missing frame is a row without pixels; it never shifts those after it and never
+    ends the reading. Rotation that the container asks for (in steps of 90 degrees) is applied, the
+    sample aspect ratio is not: pixels are the stored grid.
+    """
+
+    @property
+    def info(self) -> VideoInfo:
+        """What is known before the frames are read; width and height are after rotation."""
+        ...
+
+    @property
+    def faults(self) -> tuple[FrameFault, ...]:
+        """The first 100 rows read so far that have no pixels, with the reason."""
+        ...
+
+    @property
+    def message(self) -> str:
+        """One line on the rows read so far that have no pixels; empty where all have some."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[VideoFrame]:
+        """Return the rows.
+
+        A row's `pixels` lie in memory that the decoder writes again: they are valid until the
+        next step of the iteration, or the end of the reader; copy what is kept longer.
+        """
+        ...

@@ -1,0 +1,238 @@
+"""What the server and a decode worker say to each other, and the socket that carries it."""
+
+import socket
+import struct
+from collections import deque
+
+import msgspec
+
+from service.values import VideoInfo
+from service.video.base import ChunkCodec, Color, VideoLimits
+
+_LENGTH = struct.Struct("<I")
+_DESCRIPTOR = struct.Struct("@i")
+_READ_BYTES = 1 << 18
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    pass
+
+
+class OpenFile(_Message):
+    """To the worker: read a file."""
+
+    path: str
+    color: Color
+    first_frame: int
+    frame_limit: int | None
+    limits: VideoLimits
+    threads: int
+
+
+class OpenChunks(_Message):
+    """To the worker: decode chunks of a live stream until `Stop`."""
+
+    codec: ChunkCodec
+    color: Color
+    limits: VideoLimits
+
+
+class Ring(_Message):
+    """To the worker: frames go here; the file descriptor travels beside this message."""
+
+    slots: int
+    slot_bytes: int
+
+
+class FreeSlot(_Message):
+    """To the worker: the frame in this slot is not needed any more."""
+
+    slot: int
+
+
+class Feed(_Message):
+    """To the worker: bytes of a live stream; answered by `Fed`."""
+
+    data: bytes
+    pts_ns: int
+    last: bool
+    """The stream ends here; frames that are held back come out."""
+
+
+class Stop(_Message):
+    """To the worker: leave the job; answered by `Stopped`."""
+
+
+class Opened(_Message):
+    """To the server: the file can be read."""
+
+    info: VideoInfo
+
+
+class NeedRing(_Message):
+    """To the server: frames of this size come; answered by `Ring`."""
+
+    shape: tuple[int, ...]
+
+
+class Row(_Message):
+    """To the server: one frame, or the news that there is none."""
+
+    frame_index: int
+    pts_ns: int
+    status: int
+    slot: int
+    """-1 without pixels."""
+    reason: str
+
+
+class Beat(_Message):
+    """To the server: the job goes on, nothing to show yet."""
+
+
+class Fed(_Message):
+    """To the server: a `Feed` is done; its frames came before this."""
+
+    packets_corrupt: int
+    message: str
+
+
+class Done(_Message):
+    """To the server: the file has no more rows; the worker is free."""
+
+
+class Failed(_Message):
+    """To the server: the job cannot go on; the worker is free."""
+
+    error: str
+    """Name of a class of service.errors."""
+    message: str
+
+
+class Stopped(_Message):
+    """To the server: the job was left; the worker is free."""
+
+
+ToWorker = OpenFile | OpenChunks | Ring | FreeSlot | Feed | Stop
+ToServer = Opened | NeedRing | Row | Beat | Fed | Done | Failed | Stopped
+
+_encoder = msgspec.msgpack.Encoder()
+_to_worker = msgspec.msgpack.Decoder(ToWorker)
+_to_server = msgspec.msgpack.Decoder(ToServer)
+
+
+def pack(message: ToWorker | ToServer) -> bytes:
+    """Return a message as it travels: length, then msgpack."""
+    data = _encoder.encode(message)
+    return _LENGTH.pack(len(data)) + data
+
+
+class _Inbox:
+    """Cuts a byte stream into messages."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def add(self, data: bytes) -> list[bytes]:
+        """Take bytes; return the messages that they complete."""
+        self._bytes += data
+        messages: list[bytes] = []
+        start = 0
+        while len(self._bytes) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._bytes, start)
+            end = start + _LENGTH.size + length
+            if len(self._bytes) < end:
+                break
+            messages.append(bytes(self._bytes[start + _LENGTH.size : end]))
+            start = end
+        del self._bytes[:start]
+        return messages
+
+
+class ServerEnd:
+    """The server's end of the socket; never blocks."""
+
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(False)
+        self.socket = end
+        self._inbox = _Inbox()
+
+    def send(self, message: ToWorker, descriptor: int | None = None) -> None:
+        """Send a small message, with a file descriptor beside it or without.
+
+        Raises:
+            OSError: the worker is gone.
+        """
+        if descriptor is None:
+            self.socket.sendall(pack(message))
+        else:
+            socket.send_fds(self.socket, [pack(message)], [descriptor])
+
+    def receive(self) -> list[ToServer]:
+        """Return the messages that are there.
+
+        Raises:
+            EOFError: the worker is gone.
+            BlockingIOError: there are none.
+        """
+        try:
+            data = self.socket.recv(_READ_BYTES)
+        except ConnectionError as error:
+            raise EOFError from error
+        if not data:
+            raise EOFError
+        return [_to_server.decode(message) for message in self._inbox.add(data)]
+
+
+class WorkerEnd:
+    """The worker's end of the socket."""
+
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(True)
+        self._socket = end
+        self._inbox = _Inbox()
+        self._messages: deque[ToWorker] = deque()
+        self._descriptors: deque[int] = deque()
+
+    def send(self, message: ToServer) -> None:
+        """Send a message; waits while the server does not read."""
+        self._socket.sendall(pack(message))
+
+    def receive(self) -> ToWorker:
+        """Wait for the next message.
+
+        Raises:
+            EOFError: the server is gone.
+        """
+        while not self._messages:
+            self._read(0)
+        return self._messages.popleft()
+
+    def receive_waiting(self) -> ToWorker | None:
+        """Return the next message if one is there.
+
+        Raises:
+            EOFError: the server is gone.
+        """
+        if not self._messages:
+            try:
+                self._read(socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return None
+        return self._messages.popleft() if self._messages else None
+
+    def take_descriptor(self) -> int:
+        """Return the file descriptor that came beside the last message that has one."""
+        return self._descriptors.popleft()
+
+    def _read(self, flags: int) -> None:
+        # Not socket.recv_fds: in Python 3.11 it leaves the flags out.
+        data, ancillary, _, _ = self._socket.recvmsg(
+            _READ_BYTES, socket.CMSG_LEN(_DESCRIPTOR.size), flags
+        )
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                self._descriptors.extend(_DESCRIPTOR.unpack(content))
+        if not data:
+            raise EOFError
+        self._messages.extend(_to_worker.decode(message) for message in self._inbox.add(data))

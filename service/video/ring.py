@@ -1,0 +1,50 @@
+"""Memory that a decode worker and the server share, without a name that could be left behind."""
+
+import mmap
+import os
+import sys
+import tempfile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import Overloaded
+
+
+class FrameRing:
+    """Slots of equal size in anonymous shared memory.
+
+    The memory is freed when the last process and the last array let go of it, however they end:
+    there is nothing to unlink.
+    """
+
+    def __init__(self, descriptor: int, slots: int, slot_bytes: int) -> None:
+        """Map memory of `slots` x `slot_bytes`; `descriptor` stays the caller's."""
+        self.slots = slots
+        self.slot_bytes = slot_bytes
+        self._memory = mmap.mmap(descriptor, slots * slot_bytes)
+
+    def view(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return the array in a slot, uint8 of `shape`."""
+        return np.ndarray(shape, np.uint8, buffer=self._memory, offset=slot * self.slot_bytes)
+
+
+def create_memory(size_bytes: int) -> int:
+    """Return a file descriptor of anonymous memory, to be closed by the caller.
+
+    Raises:
+        Overloaded: the system has no memory for it.
+    """
+    try:
+        if sys.platform == "linux":
+            descriptor = os.memfd_create("ethostream-frames")
+        else:
+            with tempfile.TemporaryFile() as file:
+                descriptor = os.dup(file.fileno())
+        os.ftruncate(descriptor, size_bytes)
+    except OSError as error:
+        raise Overloaded(
+            f"no {size_bytes / 2**20:.0f} MiB of shared memory for decoded frames "
+            f"({error.strerror}); decode fewer videos at once or give the machine more memory"
+        ) from error
+    return descriptor

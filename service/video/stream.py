@@ -1,0 +1,129 @@
+"""Decodes an H.264, HEVC or MJPEG byte stream that comes in pieces of any size."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from service.values import FrameStatus
+from service.video.base import ChunkCodec, Color, VideoLimits
+from service.video.pixels import PixelConverter
+
+# A camera's stream that yields no frame in this many bytes is no video of that codec.
+_MAX_PENDING_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFrame:
+    """One picture of a stream before its pixels are converted."""
+
+    frame_index: int
+    """Count of pictures so far, damaged ones among them."""
+    pts_ns: int
+    """Time that was given with the chunk in which its packet began."""
+    status: FrameStatus
+    reason: str
+    picture: av.VideoFrame | None
+    converter: PixelConverter | None = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W, 3) or (H, W) after conversion."""
+        assert self.converter is not None
+        return self.converter.shape
+
+    def convert(self, out: NDArray[np.uint8]) -> None:
+        """Write the pixels into `out`, uint8 of `shape`."""
+        assert self.converter is not None
+        self.converter.convert(self.picture, out)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedReport:
+    """What happened since the report before."""
+
+    packets_corrupt: int
+    message: str
+
+
+class StreamDecoder:
+    """One camera's stream; a damaged packet is counted and the stream goes on."""
+
+    def __init__(self, codec: ChunkCodec, color: Color, limits: VideoLimits) -> None:
+        self._codec = codec
+        self._color: Color = color
+        self._limits = limits
+        self._context = av.CodecContext.create(codec, "r")
+        self._context.options = {"max_pixels": str(limits.max_pixels)}
+        self._context.thread_count = 1  # more threads would hold frames back
+        self._context.copy_opaque = True
+        self._converter: PixelConverter | None = None
+        self._frames = 0
+        self._corrupt = 0
+        self._message = ""
+        self._pts_ns = 0
+        self._pending_bytes = 0
+
+    def feed(self, data: bytes, pts_ns: int, *, last: bool) -> Iterator[StreamFrame]:
+        """Yield the pictures that these bytes complete, in presentation order.
+
+        Args:
+            data: the next bytes of the stream, cut anywhere.
+            pts_ns: handed on with the pictures whose packets begin here.
+            last: the stream ends; the pictures that were held back come out.
+
+        Raises:
+            FrameTooLarge: a picture is over the limits.
+        """
+        self._pending_bytes += len(data)
+        # A packet is known to be whole when the next one begins, so it belongs to the chunk
+        # before; one that both begins and ends here is found by the parser with the first byte.
+        packets = self._context.parse(data) if data else []
+        if last:
+            packets += self._context.parse(None)
+        for place, packet in enumerate(packets):
+            packet.opaque = self._pts_ns if place == 0 else pts_ns
+            yield from self._decode(packet)
+        if packets or not self._pts_ns:
+            self._pts_ns = pts_ns
+        if last:
+            yield from self._decode(None)
+        if self._pending_bytes > _MAX_PENDING_BYTES:
+            self._pending_bytes = 0
+            self._note(
+                f"no {self._codec} packet in {_MAX_PENDING_BYTES >> 20} MiB; check the codec"
+            )
+
+    def take_report(self) -> FeedReport:
+        """Return what was counted since the call before."""
+        report = FeedReport(self._corrupt, self._message)
+        self._corrupt, self._message = 0, ""
+        return report
+
+    def _decode(self, packet: av.Packet | None) -> Iterator[StreamFrame]:
+        self._pending_bytes = 0
+        try:
+            pictures = self._context.decode(packet)
+        except av.FFmpegError as error:
+            self._note(f"a packet cannot be decoded: {error.strerror}")
+            return
+        for picture in pictures:
+            yield self._frame(picture)
+
+    def _frame(self, picture: av.VideoFrame) -> StreamFrame:
+        index, pts_ns = self._frames, picture.opaque or 0
+        self._frames += 1
+        self._limits.check(f"frame {index} of the stream", picture.width, picture.height)
+        if picture.is_corrupt:
+            reason = f"frame {index} is damaged: bytes of it or of a frame it refers to are missing"
+            self._note(reason)
+            return StreamFrame(index, pts_ns, FrameStatus.CORRUPT, reason, None, None)
+        if self._converter is None or not self._converter.takes(picture):
+            self._converter = PixelConverter(self._color, picture.width, picture.height, 0)
+        return StreamFrame(index, pts_ns, FrameStatus.OK, "", picture, self._converter)
+
+    def _note(self, message: str) -> None:
+        self._corrupt += 1
+        self._message = self._message or message

@@ -1,0 +1,48 @@
+import pytest
+
+from export.parity import Verdict, compare_engines
+from service.errors import BundleInvalid, EngineUnavailable
+
+
+def within_one(precision: str, reference: float, answer: float) -> Verdict:
+    distance = abs(answer - reference)
+    return Verdict(passed=distance <= 1, figures={"distance": distance})
+
+
+def compare(answers: dict[tuple[str, str], float]):
+    def compute(engine: str, precision: str) -> float:
+        if (engine, precision) not in answers:
+            raise EngineUnavailable("not here")
+        return answers[engine, precision]
+
+    candidates = [("onnxruntime", "fp32"), ("openvino", "int8"), ("openvino", "fp32")]
+    return compare_engines(
+        compute, 10.0, within_one, samples=3, gate="at most 1", candidates=candidates
+    )
+
+
+def test_a_precision_that_fails_is_reported_and_left_out() -> None:
+    report = compare(
+        {("onnxruntime", "fp32"): 10, ("openvino", "int8"): 12, ("openvino", "fp32"): 10.5}
+    )
+    assert [(row.precision, row.passed) for row in report.rows] == [
+        ("fp32", True),
+        ("int8", False),
+        ("fp32", True),
+    ]
+    assert report.precisions() == {"onnxruntime": ("fp32",), "openvino": ("fp32",)}
+
+
+def test_the_fastest_passing_precision_of_an_engine_comes_first() -> None:
+    report = compare({("openvino", "int8"): 10.2, ("openvino", "fp32"): 10})
+    assert report.precisions() == {"openvino": ("int8", "fp32")}
+
+
+def test_fp32_that_disagrees_refuses_the_export() -> None:
+    with pytest.raises(BundleInvalid, match="openvino in fp32 disagrees with torch.*distance 5"):
+        compare({("onnxruntime", "fp32"): 10, ("openvino", "fp32"): 15})
+
+
+def test_a_machine_without_engines_cannot_export() -> None:
+    with pytest.raises(BundleInvalid, match="no engine is installed"):
+        compare({})

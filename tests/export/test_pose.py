@@ -1,0 +1,139 @@
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from export import pose
+from export.commands import export
+from export.pose import PoseGraph, TorchEngine, judge_pose
+from service.bundle import read_bundle
+from service.engine import create_engine
+from service.errors import BundleInvalid, InvalidConfig
+from training.data.labels import InvalidLabels
+from training.pose import command
+from training.pose.evaluate import PosePredictions, evaluate_bundle
+from training.runs import Run, open_run
+
+pytestmark = pytest.mark.needs_train
+
+
+def run_command(module: object, *arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    module.configure(parser)
+    return module.run(parser.parse_args([str(one) for one in arguments]))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, simulated_project: Path) -> Run:
+    """Two steps of training, then sure of itself: parity is judged on confident points."""
+    folder = tmp_path_factory.mktemp("export")
+    tiny = "--size 96x64 --view-px 64 --views-per-epoch 4 --batch-size 2 --epochs 1 --threads 2"
+    run_command(command, simulated_project, "--out", folder / "runs" / "tiny", *tiny.split())
+    run = open_run(folder / "runs" / "tiny")
+    path = run.best_checkpoint()
+    stored = torch.load(path, weights_only=True)
+    stored["state_dict"]["network.head.bias"][:4] += 8
+    torch.save(stored, path)
+    return run
+
+
+def test_an_exported_run_is_a_bundle_whose_engines_agree_with_torch(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about = tmp_path / "about.md"
+    about.write_text("Finds a small mouse.")
+    arguments = ("--out", tmp_path, "--name", "tiny", "--about", about, "--license", "Apache-2.0")
+    assert run_command(export, trained.directory, *arguments) == 0
+    assert "tiny/1" in capsys.readouterr().out
+    bundle = read_bundle(tmp_path / "tiny" / "1")
+    assert bundle.manifest.pose is not None
+    assert bundle.manifest.pose.keypoints == ("snout", "leftear", "rightear", "tailbase")
+    assert "fp32" in bundle.manifest.precisions["onnxruntime"]
+    assert "Finds a small mouse." in bundle.document("card")
+    assert {row["engine"] for row in json.loads(bundle.document("parity"))["rows"]} == {
+        "onnxruntime",
+        "openvino",
+    }
+
+    frames = np.random.default_rng(1).integers(0, 256, (3, 64, 96, 3), np.uint8)
+    expected = TorchEngine(PoseGraph(pose.read_network(trained))).run({"frames": frames})
+    for engine in ("onnxruntime", "openvino"):
+        loaded = create_engine(
+            bundle.graph_path("pose"), engine=engine, precision="fp32", threads=1
+        )
+        for batch in (frames, frames[:1]):
+            answers = loaded.run({"frames": batch})["keypoints"]
+            assert answers.shape == (len(batch), 1, 4, 3)
+            assert np.abs(answers - expected["keypoints"][: len(batch)]).max() < 0.01
+
+    with pytest.raises(InvalidConfig, match="--replace"):
+        run_command(export, trained.directory, *arguments, "--version", "1")
+    data = trained.config["data"][0]
+    figures = evaluate_bundle(
+        bundle, [Path(data)], part="test", engine="auto", precision="fp32", threads=1
+    )
+    assert figures["mean_error_px"] == pytest.approx(
+        bundle.manifest.provenance.metrics["mean_error_px"], abs=0.05
+    )
+
+
+def test_a_graph_that_disagrees_with_the_network_is_refused_and_leaves_nothing(
+    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Shifted(torch.nn.Module):
+        """A wrong graph: everything one px to the right."""
+
+        def __init__(self, graph: PoseGraph) -> None:
+            super().__init__()
+            self.network = graph
+
+        def forward(self, frames: Tensor) -> Tensor:
+            return self.network(frames) + torch.tensor([1.0, 0.0, 0.0])
+
+    write = pose.export_pose_graph
+    monkeypatch.setattr(
+        pose, "export_pose_graph", lambda graph, *rest: write(Shifted(graph), *rest)
+    )
+    with pytest.raises(BundleInvalid, match="disagrees with torch"):
+        run_command(export, trained.directory, "--out", tmp_path / "models", "--name", "tiny")
+    assert not list(tmp_path.rglob("bundle.json"))
+
+
+def test_data_that_changed_since_the_training_is_refused(
+    trained: Run, tmp_path: Path, simulated_project: Path
+) -> None:
+    other = shutil.copytree(simulated_project, tmp_path / "other")
+    table = next(other.rglob("CollectedData_*.csv"))
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(InvalidLabels, match="was trained on"):
+        run_command(export, trained.directory, "--data", other, "--out", tmp_path, "--name", "tiny")
+
+
+def predictions(shift_px: float, confidence: float) -> PosePredictions:
+    points = np.zeros((10, 2, 2), np.float32)
+    points[..., 0] = shift_px
+    sure = np.full((10, 2), confidence, np.float32)
+    return PosePredictions(points, sure, np.zeros((10, 2, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("precision", "shift_px", "passed"),
+    [
+        ("fp32", 0.05, True),
+        ("fp32", 0.15, False),
+        ("bf16", 0.25, True),
+        ("bf16", 0.4, False),  # the labels are at 0, so the error grows by more than 0.3 px
+    ],
+)
+def test_the_gate_has_the_stated_limits(precision: str, shift_px: float, passed: bool) -> None:
+    verdict = judge_pose(precision, predictions(0, 0.9), predictions(shift_px, 0.9))
+    assert verdict.passed is passed
+
+
+def test_nothing_passes_where_no_point_is_confident() -> None:
+    assert not judge_pose("fp32", predictions(0, 0.1), predictions(0, 0.1)).passed

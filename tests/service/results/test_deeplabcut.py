@@ -1,0 +1,78 @@
+"""Poses in DeepLabCut's files, read back as its users read them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tables
+
+from service.results import AnsweredBundle, VideoResults
+from service.results.deeplabcut import write_csv, write_h5
+
+Make = Callable[..., AnsweredBundle]
+MakeResults = Callable[..., VideoResults]
+SCORER = "ethostream_mouse_v2"
+
+
+def test_one_animal_has_the_three_levels(results: VideoResults, tmp_path: Path) -> None:
+    write_h5(results, tmp_path, "cage 4")
+    table = pd.read_hdf(tmp_path / f"cage 4{SCORER}.h5", key="df_with_missing")
+    assert isinstance(table, pd.DataFrame)
+    assert table.columns.names == ["scorer", "bodyparts", "coords"]
+    assert table.columns.tolist()[:4] == [
+        (SCORER, "snout", "x"),
+        (SCORER, "snout", "y"),
+        (SCORER, "snout", "likelihood"),
+        (SCORER, "leftear", "x"),
+    ]
+    found = table[SCORER]["tailbase"][["x", "y"]].to_numpy()
+    np.testing.assert_array_equal(found, results.poses[0].keypoints_xy[:, 0, 3])
+    np.testing.assert_array_equal(
+        table[SCORER]["snout"]["likelihood"], results.poses[0].confidence[:, 0, 0]
+    )
+    assert table.index.tolist() == list(range(30))
+    assert table.loc[7].isna().all()
+
+
+def test_the_file_is_a_table_that_can_be_searched(results: VideoResults, tmp_path: Path) -> None:
+    write_h5(results, tmp_path, "cage 4")
+    with tables.open_file(str(tmp_path / f"cage 4{SCORER}.h5")) as file:
+        assert file.root.df_with_missing._v_attrs.table_type == "appendable_multiframe" or (
+            "table" in file.root.df_with_missing
+        )
+
+
+def test_several_animals_have_the_level_of_individuals(
+    make_results: MakeResults, make_pose_bundle: Make, tmp_path: Path
+) -> None:
+    results = make_results(make_pose_bundle(animals=2))
+    write_h5(results, tmp_path, "pair")
+    table = pd.read_hdf(tmp_path / f"pair{SCORER}.h5")
+    assert table.columns.names == ["scorer", "individuals", "bodyparts", "coords"]
+    np.testing.assert_array_equal(
+        table[(SCORER, "animal2", "leftear", "y")], results.poses[0].keypoints_xy[:, 1, 1, 1]
+    )
+
+
+def test_the_csv_reads_as_the_same_numbers(
+    make_results: MakeResults, make_pose_bundle: Make, tmp_path: Path
+) -> None:
+    for animals, levels in ((1, [0, 1, 2]), (2, [0, 1, 2, 3])):
+        results = make_results(make_pose_bundle(animals=animals))
+        write_csv(results, tmp_path, "cage 4")
+        table = pd.read_csv(tmp_path / f"cage 4{SCORER}.csv", header=levels, index_col=0)
+        expected = np.concatenate(
+            [results.poses[0].keypoints_xy, results.poses[0].confidence[..., None]], axis=-1
+        ).reshape(30, -1)
+        np.testing.assert_array_equal(table.to_numpy().astype(np.float32), expected)
+
+
+def test_the_csv_begins_as_deeplabcuts(results: VideoResults, tmp_path: Path) -> None:
+    write_csv(results, tmp_path, "cage 4")
+    lines = (tmp_path / f"cage 4{SCORER}.csv").read_text().splitlines()
+    assert lines[0].startswith(f"scorer,{SCORER},")
+    assert lines[1].startswith("bodyparts,snout,snout,snout,leftear,")
+    assert lines[2].startswith("coords,x,y,likelihood,x,")
+    assert lines[3].startswith("0,")
+    assert lines[3 + 7] == "7," + "," * 11

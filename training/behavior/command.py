@@ -1,0 +1,106 @@
+"""`ethostream train behavior`; its work stands apart, so that --help needs no torch."""
+
+import argparse
+from pathlib import Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+    parser.add_argument(
+        "data",
+        nargs="*",
+        type=Path,
+        metavar="DATA",
+        help="folder of videos with label files <video>_labels.csv, and clips.csv if they jump",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run, runs/NAME")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run at --out where it was interrupted"
+    )
+    parser.add_argument(
+        "--backbone-weights", type=Path, help="file of ImageNet mobilenet_v2 weights (torchvision)"
+    )
+    parser.add_argument(
+        "--exclusive",
+        action="store_true",
+        help="one behavior a frame, background among them; else any number a frame",
+    )
+    parser.add_argument(
+        "--validation",
+        nargs="+",
+        default=[],
+        metavar="RECORDING",
+        help="names or patterns of recordings that choose epochs and thresholds",
+    )
+    parser.add_argument(
+        "--test",
+        nargs="+",
+        default=[],
+        metavar="RECORDING",
+        help="names or patterns of recordings that are kept for the report",
+    )
+    parser.add_argument(
+        "--report",
+        nargs="+",
+        default=[],
+        metavar="RECORDING",
+        help="patterns of test recordings that the card also reports apart",
+    )
+    parser.add_argument("--size", type=_size, default=(256, 144), help="model input in px")
+    parser.add_argument("--color", choices=("gray", "rgb"), default="gray", help="of the input")
+    parser.add_argument(
+        "--frame-rate", type=float, help="frames/s; what the first video states if absent"
+    )
+    parser.add_argument("--flow-frames", type=int, default=4, help="flows that an answer sees")
+    parser.add_argument(
+        "--dilations",
+        type=int,
+        nargs="+",
+        default=[1, 2, 4, 8],
+        help="of the temporal layers; the sequence sees 1 + 2 x their sum frames",
+    )
+    parser.add_argument(
+        "--oversampling", type=float, default=0.0, help="exponent, 0 none to 1 full balance"
+    )
+    parser.add_argument("--rotation", type=float, default=10.0, help="largest turn, degrees")
+    parser.add_argument(
+        "--from-above", action="store_true", help="also flip upside down in augmentation"
+    )
+    parser.add_argument(
+        "--min-bout-frames", type=int, help="shortest bout; 1st percentile of labels if absent"
+    )
+    parser.add_argument(
+        "--held-out-stride", type=int, default=1, help="every how many-th held-out window is used"
+    )
+    for stage, epochs, samples in (
+        ("flow", 12, 1024),
+        ("features", 30, 512),
+        ("sequence", 40, None),
+    ):
+        parser.add_argument(
+            f"--{stage}-epochs", type=int, default=epochs, help=f"epochs of the {stage} stage"
+        )
+        if samples:
+            parser.add_argument(
+                f"--{stage}-samples", type=int, default=samples, help="samples of such an epoch"
+            )
+    parser.add_argument(
+        "--precision", choices=("bf16-mixed", "32-true"), default="bf16-mixed", help="arithmetic"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of windows and weights")
+    parser.add_argument("--threads", type=int, help="processor threads; torch's choice if absent")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, or continue."""
+    from training.behavior.launch import launch
+
+    return launch(arguments)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, separator, height = text.partition("x")
+    if not separator or not width.isdecimal() or not height.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; give WIDTHxHEIGHT, as 256x144")
+    return int(width), int(height)

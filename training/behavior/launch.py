@@ -1,0 +1,77 @@
+"""From the arguments of `ethostream train behavior` to a trained run."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import msgspec
+
+from service.bundle import InputSpec, file_sha256
+from service.errors import InvalidConfig
+from training.behavior.settings import BehaviorTraining, StageSettings
+from training.behavior.train import train_behavior
+from training.data.behavior_augment import ClipAugmentSettings
+from training.data.behavior_frames import video_rate_hz
+from training.data.behavior_labels import read_behavior_project
+from training.runs import create_run, open_run
+
+log = logging.getLogger("ethostream.training")
+
+
+def launch(arguments: argparse.Namespace) -> int:
+    """Train, or continue, log where the run is and return the exit status."""
+    out: Path = arguments.out
+    if arguments.resume:
+        if arguments.data:
+            raise InvalidConfig(
+                f"--resume continues {out} with its own data; leave out {arguments.data[0]}"
+            )
+        current = open_run(out)
+    else:
+        settings = _settings(arguments)
+        current = create_run(out.parent, out.name, "behavior", msgspec.to_builtins(settings))
+    weights: Path | None = arguments.backbone_weights
+    finished = train_behavior(current, weights=weights, resume=arguments.resume)
+    log.info("finished run: %s", finished)
+    return 0
+
+
+def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
+    if not arguments.data:
+        raise InvalidConfig("no data was named; give a folder of videos with label files")
+    project = read_behavior_project(arguments.data, exclusive=arguments.exclusive)
+    weights: Path | None = arguments.backbone_weights
+    if weights is not None and not weights.is_file():
+        raise InvalidConfig(f"{weights} does not exist; name a file of backbone weights")
+    width_px, height_px = arguments.size
+    return BehaviorTraining(
+        data=tuple(str(path.resolve()) for path in arguments.data),
+        data_sha256=project.sha256(),
+        behaviors=project.behaviors,
+        exclusive=arguments.exclusive,
+        frame_rate_hz=arguments.frame_rate or video_rate_hz(project.recordings[0].video),
+        input=InputSpec(
+            width_px=width_px, height_px=height_px, color=arguments.color, fit="letterbox"
+        ),
+        backbone_weights=f"{weights.name} {file_sha256(weights)}" if weights else None,
+        validation=tuple(arguments.validation),
+        test=tuple(arguments.test),
+        report=tuple(arguments.report),
+        flow_frames=arguments.flow_frames,
+        oversampling_exponent=arguments.oversampling,
+        flow=StageSettings(epochs=arguments.flow_epochs, samples_per_epoch=arguments.flow_samples),
+        features=StageSettings(
+            epochs=arguments.features_epochs, samples_per_epoch=arguments.features_samples
+        ),
+        sequence=StageSettings(epochs=arguments.sequence_epochs),
+        sequence_dilations=tuple(arguments.dilations),
+        held_out_stride=arguments.held_out_stride,
+        min_bout_frames=arguments.min_bout_frames,
+        augment=ClipAugmentSettings(
+            rotation_degrees=arguments.rotation,
+            flip_probability=0.5 if arguments.from_above else 0.0,
+        ),
+        seed=arguments.seed,
+        precision=arguments.precision,
+        threads=arguments.threads,
+    )

@@ -1,0 +1,122 @@
+"""All that a behavior training is told; stored as the run's config.json."""
+
+from typing import Literal
+
+import msgspec
+
+from service.behavior import BACKGROUND
+from service.bundle import InputSpec
+from service.errors import InvalidConfig
+from training.data.behavior_augment import ClipAugmentSettings
+from training.loop import LoopSettings, Precision
+
+StageName = Literal["flow", "features", "sequence"]
+STAGES: tuple[StageName, ...] = ("flow", "features", "sequence")
+
+
+class StageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Length of one of the three trainings."""
+
+    epochs: int
+    samples_per_epoch: int = 512
+    """Frame pairs or windows; the sequence always sees all its stretches in an epoch."""
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    """Peak of the learning rate."""
+    patience_epochs: int | None = None
+    """Epochs without a lower held-out loss after which the stage ends; None trains all."""
+
+    def __post_init__(self) -> None:
+        """Check what would leave an epoch without a step."""
+        if self.epochs < 1 or self.batch_size < 1 or self.samples_per_epoch < self.batch_size:
+            raise InvalidConfig(
+                f"{self.epochs} epochs of {self.samples_per_epoch} samples in batches of "
+                f"{self.batch_size} train nothing; give at least one epoch and one batch in it"
+            )
+
+
+class BehaviorTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of one behavior training."""
+
+    data: tuple[str, ...]
+    """Folders of labelled recordings."""
+    data_sha256: str
+    behaviors: tuple[str, ...]
+    exclusive: bool
+    frame_rate_hz: float
+    input: InputSpec
+    preset: Literal["realtime"] = "realtime"
+    backbone_weights: str | None
+    """File name and SHA-256 of the ImageNet weights; None for random ones."""
+    validation: tuple[str, ...]
+    """Names or patterns of recordings that choose epochs and thresholds."""
+    test: tuple[str, ...]
+    """Names or patterns of recordings that are only reported."""
+    report: tuple[str, ...] = ()
+    """Patterns of test recordings whose figures the card also gives apart."""
+    flow_frames: int = 4
+    """F."""
+    dropout: float = 0.3
+    oversampling_exponent: float = 0.0
+    """0 draws all windows alike; towards 1, rare behaviors are drawn as often as others."""
+    flow: StageSettings
+    features: StageSettings
+    sequence: StageSettings
+    sequence_width: int = 64
+    sequence_dilations: tuple[int, ...] = (1, 2, 4, 8)
+    stretch_frames: int = 120
+    """Longest stretch of stored features that the sequence is trained on."""
+    feature_copies: int = 4
+    """How many times features are stored: once plain, the others augmented."""
+    held_out_stride: int = 1
+    """Every how many-th held-out window is looked at after an epoch of the features."""
+    min_bout_frames: int | None = None
+    """Shortest bout; None takes the 1st percentile of the labelled ones."""
+    augment: ClipAugmentSettings = ClipAugmentSettings()
+    weight_decay: float = 1e-2
+    seed: int = 1
+    precision: Precision = "bf16-mixed"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check what the networks cannot take."""
+        named = len(self.behaviors) - (BACKGROUND in self.behaviors)
+        if named < 1:
+            raise InvalidConfig("no behavior is named besides background; label one at least")
+        if self.flow_frames < 1 or not self.sequence_dilations or self.feature_copies < 1:
+            raise InvalidConfig(
+                f"flow_frames is {self.flow_frames}, feature_copies {self.feature_copies} and "
+                f"sequence_dilations {self.sequence_dilations}; give at least one of each"
+            )
+        if self.input.width_px < 64 or self.input.height_px < 64:
+            raise InvalidConfig(
+                f"the model input is {self.input.width_px}x{self.input.height_px} px; "
+                "give at least 64x64"
+            )
+
+    def stage(self, name: StageName) -> StageSettings:
+        """Return the settings of one stage."""
+        stages = {"flow": self.flow, "features": self.features, "sequence": self.sequence}
+        return stages[name]
+
+    def loop(self, name: StageName) -> LoopSettings:
+        """Return what the training loop needs of one stage."""
+        stage = self.stage(name)
+        return LoopSettings(
+            max_epochs=stage.epochs,
+            patience_epochs=stage.patience_epochs,
+            batch_size=stage.batch_size,
+            seed=self.seed,
+            # The sequence is tiny: half precision would cost accuracy and gain no time.
+            precision="32-true" if name == "sequence" else self.precision,
+            threads=self.threads,
+        )
+
+
+class Decisions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of a run's decisions.json: what turns probabilities into behaviors."""
+
+    thresholds: tuple[float, ...]
+    """One each, chosen on the validation recordings; 0.5 where behaviors are exclusive."""
+    min_bout_frames: tuple[int, ...]
+    """One each."""
