@@ -28,6 +28,7 @@ async def serve(port_file: Path) -> None:
     constant = answer()
 
     async def echo(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        await anext(aiter(requests))  # the start message has no outcome
         async for _ in requests:
             yield constant
 

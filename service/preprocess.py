@@ -105,9 +105,11 @@ def to_model_input(
     part = pixels[
         region.y_px : region.y_px + region.height_px, region.x_px : region.x_px + region.width_px
     ]
-    colored = to_color(part, spec.color)
     content_width_px, content_height_px = _content_size(region, spec)
-    resized = resize(colored, content_width_px, content_height_px)
+    # Gray is made before the resize and colors after it: either way one channel is resized.
+    image = part[..., None] if part.ndim == 2 else part
+    image = to_color(image, "gray") if spec.color == "gray" else image
+    resized = to_color(resize(image, content_width_px, content_height_px), spec.color)
     if (content_height_px, content_width_px) == (spec.height_px, spec.width_px):
         return np.ascontiguousarray(resized), placement
     padded = np.zeros((spec.height_px, spec.width_px, spec.channels), np.uint8)
@@ -137,7 +139,7 @@ def to_color(pixels: NDArray[np.uint8], color: Literal["rgb", "gray"]) -> NDArra
     if color == "gray" and channels == 3:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)[..., None]
     if color == "rgb" and channels == 1:
-        return np.asarray(np.repeat(image, 3, axis=2), np.uint8)
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
     return image
 
 

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import cv2
+
 from service.archive import (
     VideoAnalysis,
     VideoFinished,
@@ -41,6 +43,8 @@ class Runtime:
 
     async def start(self) -> None:
         """Start the device thread."""
+        # Frames are resized beside one another already; threads inside each would only contend.
+        cv2.setNumThreads(1)
         self.scheduler.start()
 
     async def stop(self) -> None:

@@ -9,7 +9,7 @@ one `Outcome` and one `BehaviorAnswer` per behavior bundle, whatever happens to 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -28,19 +28,17 @@ from service.errors import (
     InvalidFrame,
     InvalidRequest,
 )
+from service.frames import RAW_CHANNELS, EncodedFrame, ReadFrame, read_frame
 from service.pose import poses_in_frame
-from service.preprocess import CropRegion, Placement, bgr_to_rgb, to_model_input
+from service.preprocess import CropRegion, Placement, to_model_input
 from service.repository import LoadedBundle
 from service.scheduler import Answer, Scheduler, Work
 from service.values import BehaviorAnswer, BundleVersion, Poses
 from service.video.base import VideoLimits
-from service.video.still import decode_still
 
 log = structlog.get_logger("ethostream.session")
 
 Freshness = Literal["all", "latest", "deadline"]
-Encoding = Literal["gray8", "rgb24", "bgr24", "jpeg", "png"]
-_RAW_CHANNELS: Mapping[str, int] = {"gray8": 1, "rgb24": 3, "bgr24": 3}
 _INLINE_BYTES = 1 << 20
 """Raw frames up to this size are resized on the event loop: it takes about 0.3 ms, and a hop to
 a thread and back costs nearly as much."""
@@ -93,34 +91,6 @@ class SessionOptions:
     frame_rate_hz: float = 0.0
     crop: CropRegion | None = None
     camera: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedFrame:
-    """One still picture as a client sent it."""
-
-    frame_index: int
-    capture_time_ns: int
-    encoding: Encoding
-    width_px: int
-    height_px: int
-    crop: CropRegion | None
-    data: bytes
-
-    def __repr__(self) -> str:
-        """Show sizes, not pixels."""
-        return f"EncodedFrame({self.frame_index}, {self.encoding}, {len(self.data)} bytes)"
-
-
-@dataclass(frozen=True, slots=True)
-class ReadFrame:
-    """One frame of a chunked stream, decoded already."""
-
-    frame_index: int
-    capture_time_ns: int
-    pts_ns: int
-    pixels: NDArray[np.uint8] | None
-    """(H, W, 3) RGB or (H, W) gray; None where it is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,7 +350,7 @@ class LiveSession:
         begun = self._clock()
         frame = accepted.frame
         inline = isinstance(frame, ReadFrame) or (
-            frame.encoding in _RAW_CHANNELS and len(frame.data) <= _INLINE_BYTES
+            frame.encoding in RAW_CHANNELS and len(frame.data) <= _INLINE_BYTES
         )
         if inline:
             return self._read_and_resize(frame, begun)
@@ -388,7 +358,7 @@ class LiveSession:
         return await loop.run_in_executor(self._threads, self._read_and_resize, frame, begun)
 
     def _read_and_resize(self, frame: EncodedFrame | ReadFrame, begun: float) -> _Prepared:
-        pixels = read_frame(frame, self._config)
+        pixels = read_frame(frame, self._config.limits)
         size = (pixels.shape[1], pixels.shape[0])
         if self._size is None:
             self._size = size
@@ -517,41 +487,6 @@ class LiveSession:
             key, capture = stream.loaded.key, accepted.frame.capture_time_ns
             self._answers.put_nowait(LiveBehavior(key, answer, capture, latency))
         self._answers.put_nowait(None)
-
-
-def read_frame(frame: EncodedFrame | ReadFrame, config: SessionConfig) -> NDArray[np.uint8]:
-    """Return the pixels of a frame: (H, W, 3) RGB or (H, W) gray, uint8.
-
-    Raises:
-        InvalidFrame: the bytes do not match the encoding and size.
-        FrameTooLarge: more pixels than `config` takes.
-    """
-    index = frame.frame_index
-    if isinstance(frame, ReadFrame):
-        if frame.pixels is None:
-            raise InvalidFrame(f"frame {index} is damaged in the encoded stream; send a key frame")
-        return frame.pixels
-    if not frame.data:
-        raise InvalidFrame(f"frame {index} is 0 bytes; send JPEG, PNG or raw pixels")
-    if frame.encoding not in _RAW_CHANNELS:
-        try:
-            return decode_still(frame.data, frame.encoding, config.limits)
-        except InvalidFrame as error:
-            raise InvalidFrame(f"frame {index}: {error}") from error
-    width_px, height_px = frame.width_px, frame.height_px
-    config.limits.check(f"frame {index}", width_px, height_px)
-    channels = _RAW_CHANNELS[frame.encoding]
-    expected = width_px * height_px * channels
-    if not expected or len(frame.data) != expected:
-        raise InvalidFrame(
-            f"frame {index} has {len(frame.data)} bytes, but {frame.encoding} of "
-            f"{width_px}x{height_px} px has {expected}; send the size that the pixels have"
-        )
-    pixels = np.frombuffer(frame.data, np.uint8)
-    if channels == 1:
-        return pixels.reshape(height_px, width_px)
-    image = pixels.reshape(height_px, width_px, 3)
-    return bgr_to_rgb(image) if frame.encoding == "bgr24" else image
 
 
 def _forward(

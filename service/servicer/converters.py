@@ -22,11 +22,10 @@ from service.errors import (
     InvalidFrame,
     InvalidRequest,
 )
+from service.frames import EncodedFrame, Encoding
 from service.preprocess import CropRegion
 from service.repository import BundleStatus, LoadedBundle, Repository
 from service.session import (
-    EncodedFrame,
-    Encoding,
     Freshness,
     LiveBehavior,
     LiveSession,

@@ -23,10 +23,11 @@ from service.errors import (
     SessionNotFound,
     ShuttingDown,
 )
+from service.frames import ReadFrame
 from service.paths import resolve_below_roots
 from service.runtime import Runtime
 from service.servicer import converters
-from service.session import LiveBehavior, LiveSession, Outcome, ReadFrame
+from service.session import LiveBehavior, LiveSession, Outcome
 from service.uploads import UploadStore
 from service.values import ResultChunk, VideoFrame
 from service.video import ChunkDecoder

@@ -54,7 +54,6 @@ class Renderer:
         self._furs = [_fur(animal) for animal in look.animals]
         rng = np.random.default_rng([look.background_seed % 2**32, 1])
         self._noise = _noise_field(look.noise, width_px, height_px, rng)
-        self._table = None if look.tint is None else _tint_table(look.tint)
 
     def draw(
         self, instants: list[list[Bodies]], *, noise_rng: np.random.Generator
@@ -92,10 +91,10 @@ class Renderer:
         noise = self._noise[y : y + height, x : x + width]
         gain = 1.0 + 0.004 * float(noise_rng.standard_normal())
         gray = cv2.addWeighted(gray, gain, noise, 1.0, -128.0)
-        frame = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)
-        if self._table is not None:
-            frame = cv2.LUT(frame, self._table)
-        return np.asarray(frame, np.uint8)
+        tint = self._look.tint
+        if tint is None:
+            return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8)
+        return np.asarray(cv2.merge([cv2.convertScaleAbs(gray, alpha=part) for part in tint]))
 
     def _shadow(self, patch: Image, parts: _Parts, origin: tuple[int, int]) -> None:
         """Darken the floor where the animal keeps the light away."""
@@ -146,11 +145,18 @@ class Renderer:
     def _fur_body(self, patch: Image, parts: _Parts, animal: int, offset: Array) -> None:
         """Trunk and head: the nearest surface of all spheres, lit and covered with fur."""
         look = self._look.animals[animal]
+        reach = parts.radius[:, None] + 6.0
+        low = np.maximum((parts.center - reach).min(0) - offset, 0.0).astype(int)
+        high = np.maximum((parts.center + reach).max(0) - offset, 0.0).astype(int) + 1
+        patch = patch[low[1] : high[1], low[0] : high[0]]
+        if patch.size == 0:  # the whole animal is outside the frame
+            return
+        offset = offset + low
         height, inside = _surface(patch.shape, parts, offset)
         height = cv2.GaussianBlur(height, (0, 0), max(0.8, 0.016 * parts.scale))
         slope_x = cv2.Sobel(height, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
         slope_y = cv2.Sobel(height, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
-        lx, ly, lz = self._look.light
+        lx, ly, lz = self._look.light.tolist()  # plain floats keep the arrays float32
         facing = (lz - lx * slope_x - ly * slope_y) / np.sqrt(
             1.0 + slope_x * slope_x + slope_y * slope_y
         )
@@ -158,7 +164,7 @@ class Renderer:
         texture = self._fur_at(parts, animal, offset, patch.shape)
         color = look.fur * shade * (1.0 + texture)
         alpha = np.clip(inside + 0.5 + texture * 4.0, 0.0, 1.0)
-        patch += alpha * (color - patch)
+        patch += alpha * (color - patch)  # a view: changes the caller's patch
 
     def _fur_at(self, parts: _Parts, animal: int, offset: Array, shape: tuple[int, ...]) -> Image:
         """The fur's texture moved and turned with the animal."""
@@ -363,8 +369,3 @@ def _noise_field(
     field = rng.standard_normal(shape, dtype=np.float32)
     field = 0.8 * field + 0.75 * cv2.GaussianBlur(field, (0, 0), 0.8)
     return np.asarray(np.clip(np.round(128.0 + deviation * field), 0, 255), np.uint8)
-
-
-def _tint_table(tint: tuple[float, float, float]) -> NDArray[np.uint8]:
-    levels = np.arange(256, dtype=np.float64)[:, None] * np.array(tint)
-    return np.asarray(np.clip(np.round(levels), 0, 255), np.uint8)[None]

@@ -107,7 +107,9 @@ class ChunkDecoder:
             raise
 
     async def _open(self) -> Worker:
-        workers = self._workers or await self._stack.enter_async_context(DecodeWorkers(1))
+        workers = self._workers
+        if workers is None:
+            workers = await self._stack.enter_async_context(DecodeWorkers(1))
         worker = await self._stack.enter_async_context(workers.borrow(f"{self._job.codec} stream"))
         worker.send(self._job)
         self._worker = worker

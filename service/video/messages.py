@@ -14,11 +14,7 @@ _DESCRIPTOR = struct.Struct("@i")
 _READ_BYTES = 1 << 18
 
 
-class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    pass
-
-
-class OpenFile(_Message):
+class OpenFile(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the worker: read a file."""
 
     path: str
@@ -29,7 +25,7 @@ class OpenFile(_Message):
     threads: int
 
 
-class OpenChunks(_Message):
+class OpenChunks(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the worker: decode chunks of a live stream until `Stop`."""
 
     codec: ChunkCodec
@@ -37,20 +33,20 @@ class OpenChunks(_Message):
     limits: VideoLimits
 
 
-class Ring(_Message):
+class Ring(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the worker: frames go here; the file descriptor travels beside this message."""
 
     slots: int
     slot_bytes: int
 
 
-class FreeSlot(_Message):
+class FreeSlot(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the worker: the frame in this slot is not needed any more."""
 
     slot: int
 
 
-class Feed(_Message):
+class Feed(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the worker: bytes of a live stream; answered by `Fed`."""
 
     data: bytes
@@ -59,23 +55,23 @@ class Feed(_Message):
     """The stream ends here; frames that are held back come out."""
 
 
-class Stop(_Message):
+class Stop(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the worker: leave the job; answered by `Stopped`."""
 
 
-class Opened(_Message):
+class Opened(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the server: the file can be read."""
 
     info: VideoInfo
 
 
-class NeedRing(_Message):
+class NeedRing(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the server: frames of this size come; answered by `Ring`."""
 
     shape: tuple[int, ...]
 
 
-class Row(_Message):
+class Row(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the server: one frame, or the news that there is none."""
 
     frame_index: int
@@ -86,22 +82,22 @@ class Row(_Message):
     reason: str
 
 
-class Beat(_Message):
+class Beat(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the server: the job goes on, nothing to show yet."""
 
 
-class Fed(_Message):
+class Fed(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the server: a `Feed` is done; its frames came before this."""
 
     packets_corrupt: int
     message: str
 
 
-class Done(_Message):
+class Done(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the server: the file has no more rows; the worker is free."""
 
 
-class Failed(_Message):
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the server: the job cannot go on; the worker is free."""
 
     error: str
@@ -109,7 +105,7 @@ class Failed(_Message):
     message: str
 
 
-class Stopped(_Message):
+class Stopped(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the server: the job was left; the worker is free."""
 
 

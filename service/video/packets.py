@@ -115,13 +115,14 @@ def index_packets(
 
 def _flags(packet: av.Packet, codec: str) -> int:
     hidden = packet.size > 0 and codec in ("vp8", "vp9") and _is_hidden(packet, codec)
-    return (
-        KEY * packet.is_keyframe
-        | DISCARD * packet.is_discard
-        | HIDDEN * hidden
-        | DAMAGED * packet.is_corrupt
-        | EMPTY * (packet.size == 0)
+    bits = (
+        (KEY, packet.is_keyframe),
+        (DISCARD, packet.is_discard),
+        (HIDDEN, hidden),
+        (DAMAGED, packet.is_corrupt),
+        (EMPTY, packet.size == 0),
     )
+    return sum(bit for bit, is_set in bits if is_set)
 
 
 def _is_hidden(packet: av.Packet, codec: str) -> bool:
@@ -169,5 +170,5 @@ def _count_missing(
         claimed_bytes = int.from_bytes(header[4:8], "little") + 8
         # 8: the size of a RIFF chunk does not count its own header and padding.
         if header[:4] == b"RIFF" and claimed_bytes > path.stat().st_size + 8:
-            return max(0, stream.frames - packets)
+            return max(0, int(stream.frames) - packets)
     return 0

@@ -32,9 +32,9 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,ogg,flv,asf,mjpeg,"
     "mpjpeg,h264,hevc,vvc,obu,ivf,gif,nut,dv,mxf,yuv4mpegpipe,swf,rm,wtv"
 )
-# Packets that a decoder may hold back before it gives their picture: 16 for reordering, some for
-# the parser; its threads come on top.
-_HELD_BACK = 20
+# Packets that a decoder may hold back before it gives their picture (VVC: more than 24); its
+# threads come on top. Pictures pile up to this number only behind one that never comes.
+_HELD_BACK = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +246,8 @@ class _DecodeRun:
             context.copy_opaque = True  # carries a packet's position to its picture
             for position, packet in self._positions(container, stream):
                 progress()
-                packet.opaque = position
+                # A fresh object each: PyAV keeps it under its address until the packet is freed.
+                packet.opaque = (position,)
                 self._feed(context, position, packet)
                 yield from self._settle(position - _HELD_BACK - self._threads)
             self._drain(context)
@@ -299,7 +300,7 @@ class _DecodeRun:
     def _take(self, pictures: list[av.VideoFrame]) -> None:
         for picture in pictures:
             if picture.opaque is not None:
-                self._ledger.add(picture.opaque, picture)
+                self._ledger.add(picture.opaque[0], picture)
 
     def _fail(self, position: int, error: av.FFmpegError) -> None:
         if self._threads > 1:

@@ -84,7 +84,8 @@ class StreamDecoder:
         if last:
             packets += self._context.parse(None)
         for place, packet in enumerate(packets):
-            packet.opaque = self._pts_ns if place == 0 else pts_ns
+            # A fresh object each: PyAV keeps it under its address until the packet is freed.
+            packet.opaque = (self._pts_ns if place == 0 else pts_ns,)
             yield from self._decode(packet)
         if packets or not self._pts_ns:
             self._pts_ns = pts_ns
@@ -113,7 +114,7 @@ class StreamDecoder:
             yield self._frame(picture)
 
     def _frame(self, picture: av.VideoFrame) -> StreamFrame:
-        index, pts_ns = self._frames, picture.opaque or 0
+        index, pts_ns = self._frames, picture.opaque[0] if picture.opaque else 0
         self._frames += 1
         self._limits.check(f"frame {index} of the stream", picture.width, picture.height)
         if picture.is_corrupt:

@@ -1,4 +1,4 @@
-"""The process that decodes: `python -m service.video.worker DESCRIPTOR` with a socket to its server.
+"""The process that decodes; its one argument is the descriptor of a socket to its server.
 
 It takes one job at a time, writes frames into memory shared with the server, and ends when the
 socket closes. A file that makes the decoder crash or hang costs this process only.

@@ -299,7 +299,7 @@ class DecodeWorkers:
                 "least 0 and at least 1"
             )
         job = messages.OpenFile(
-            str(Path(path).absolute()),
+            _absolute(path),
             color,
             first_frame,
             frame_limit,
@@ -437,13 +437,18 @@ class _FileReader:
         except WorkerDied as death:
             self._over = True
             raise DecoderFailed(
-                f"{death} while it read {self._path}; the file is the suspect: convert it, or leave "
-                "it out. Other videos go on"
+                f"{death} while it read {self._path}; the file is the suspect: convert it, or "
+                "leave it out. Other videos go on"
             ) from None
         if isinstance(message, messages.Failed):
             self._over = True
             raise to_error(message)
         return message
+
+
+def _absolute(path: Path) -> str:
+    # The worker's own folder is the one that the server had when the worker started.
+    return str(path.absolute())
 
 
 def to_error(failure: messages.Failed) -> EthostreamError:

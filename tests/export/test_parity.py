@@ -39,7 +39,7 @@ def test_the_fastest_passing_precision_of_an_engine_comes_first() -> None:
 
 
 def test_fp32_that_disagrees_refuses_the_export() -> None:
-    with pytest.raises(BundleInvalid, match="openvino in fp32 disagrees with torch.*distance 5"):
+    with pytest.raises(BundleInvalid, match=r"openvino in fp32 disagrees with torch.*distance 5"):
         compare({("onnxruntime", "fp32"): 10, ("openvino", "fp32"): 15})
 
 

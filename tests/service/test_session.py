@@ -9,9 +9,9 @@ import pytest
 
 from service.engine import FakeEngine
 from service.errors import FrameOutOfOrder, InvalidRequest
+from service.frames import EncodedFrame
 from service.scheduler import Graph
 from service.session import (
-    EncodedFrame,
     LiveBehavior,
     LiveSession,
     Outcome,

@@ -299,7 +299,7 @@ def _train_sequence(
         exclusive=settings.exclusive,
         **_optimizer(settings, "sequence", len(stretches)),
     )
-    length = settings.stretch_frames
+    length = max(len(features) for features, _ in (*stretches, *held_out))
     _fit(
         run,
         settings,

@@ -141,7 +141,7 @@ def read_labels(
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise InvalidLabels(
-            f"{path} has {table.iloc[row, column]!r} in row {row} of {names[column]}; "
+            f"{path} has {str(table.iloc[row, column])!r} in row {row} of {names[column]}; "
             "give 1 (present), 0 (absent) or -1 (not labelled)"
         )
     by_name = {

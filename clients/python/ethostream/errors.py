@@ -136,5 +136,5 @@ def from_status(code: grpc.StatusCode, details: str, address: str) -> Ethostream
     """The typed error of a status and the server's message."""
     message = details or f"the server at {address} gave no reason"
     if code is grpc.StatusCode.UNAVAILABLE:
-        message = f"the server at {address} does not answer or is stopping: {message}"
+        message = f"no server answers at {address}, or it is stopping ({message}); try again"
     return _CLASSES.get(code, EthostreamError)(message, status=code.name)

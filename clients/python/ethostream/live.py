@@ -19,7 +19,6 @@ from ethostream.errors import (
     EthostreamError,
     InvalidFrame,
     InvalidRequest,
-    Overloaded,
     ServerFailed,
     StreamClosed,
     Unavailable,
@@ -39,7 +38,9 @@ _FRESHNESS: dict[str, pb.FreshnessPolicy.ValueType] = {
 }
 _UNREAD_LIMIT = 16_384  # answers of a few hundred bytes each: some MB, minutes of a 100 Hz camera
 _UNREAD_SECONDS = 10.0  # a slow reader is waited for; one that stands still this long is an error
-_RETRIED = ("UNAVAILABLE", "CANCELLED")  # what a stopped, killed or unreachable server looks like
+_BROKEN = ("UNAVAILABLE", "CANCELLED")  # what a stopped, killed or unreachable server looks like
+# A server that just began may still load its bundles, or count the old stream as open.
+_NOT_READY = ("NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -365,9 +366,11 @@ class AsyncLiveStream:
         if error is None and not was_drained and not self._is_finishing:
             error = Unavailable(f"the server at {self._address} ended the stream")
         is_new = not self.session_id
-        is_retried = error is None or error.status in _RETRIED
-        if isinstance(error, Overloaded) and not was_connected:
-            is_retried = True  # the server may not have noticed yet that the old stream is gone
+        is_retried = (
+            error is None
+            or error.status in _BROKEN
+            or (error.status in _NOT_READY and not was_connected)
+        )
         if error is not None and (is_new or not is_retried):
             raise error
         if self._is_finishing:

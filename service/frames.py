@@ -1,0 +1,79 @@
+"""Still pictures as clients send them, and their pixels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import InvalidFrame
+from service.preprocess import CropRegion, bgr_to_rgb
+from service.video.base import VideoLimits
+from service.video.still import decode_still
+
+Encoding = Literal["gray8", "rgb24", "bgr24", "jpeg", "png"]
+RAW_CHANNELS: Mapping[str, int] = {"gray8": 1, "rgb24": 3, "bgr24": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFrame:
+    """One still picture as a client sent it."""
+
+    frame_index: int
+    capture_time_ns: int
+    encoding: Encoding
+    width_px: int
+    height_px: int
+    crop: CropRegion | None
+    data: bytes
+
+    def __repr__(self) -> str:
+        """Show sizes, not pixels."""
+        return f"EncodedFrame({self.frame_index}, {self.encoding}, {len(self.data)} bytes)"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFrame:
+    """One frame of a chunked stream, decoded already."""
+
+    frame_index: int
+    capture_time_ns: int
+    pts_ns: int
+    pixels: NDArray[np.uint8] | None
+    """(H, W, 3) RGB or (H, W) gray; None where it is damaged."""
+
+
+def read_frame(frame: EncodedFrame | ReadFrame, limits: VideoLimits) -> NDArray[np.uint8]:
+    """Return the pixels of a frame: (H, W, 3) RGB or (H, W) gray, uint8.
+
+    Raises:
+        InvalidFrame: the bytes do not match the encoding and size.
+        FrameTooLarge: more pixels than `limits` takes.
+    """
+    index = frame.frame_index
+    if isinstance(frame, ReadFrame):
+        if frame.pixels is None:
+            raise InvalidFrame(f"frame {index} is damaged in the encoded stream; send a key frame")
+        return frame.pixels
+    if not frame.data:
+        raise InvalidFrame(f"frame {index} is 0 bytes; send JPEG, PNG or raw pixels")
+    if frame.encoding not in RAW_CHANNELS:
+        try:
+            return decode_still(frame.data, frame.encoding, limits)
+        except InvalidFrame as error:
+            raise InvalidFrame(f"frame {index}: {error}") from error
+    width_px, height_px = frame.width_px, frame.height_px
+    limits.check(f"frame {index}", width_px, height_px)
+    channels = RAW_CHANNELS[frame.encoding]
+    expected = width_px * height_px * channels
+    if not expected or len(frame.data) != expected:
+        raise InvalidFrame(
+            f"frame {index} has {len(frame.data)} bytes, but {frame.encoding} of "
+            f"{width_px}x{height_px} px has {expected}; send the size that the pixels have"
+        )
+    pixels = np.frombuffer(frame.data, np.uint8)
+    if channels == 1:
+        return pixels.reshape(height_px, width_px)
+    image = pixels.reshape(height_px, width_px, 3)
+    return bgr_to_rgb(image) if frame.encoding == "bgr24" else image

@@ -1,0 +1,154 @@
+"""`ethostream stream` sends a source and shows what comes back."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from ethostream import commands, errors
+from ethostream.sources import ImageFolder, open_source
+from ethostream.stream_command import _JpegEncoder
+
+from tests.clients.conftest import answer_all, serving
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """30 frames of 64 x 48 px at 50 frames a second, each brighter than the last."""
+    path = tmp_path / "video.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=50)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(30):
+            pixels = np.full((48, 64, 3), 40 + 5 * index, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+async def _stream(*arguments: str) -> tuple[int, str]:
+    """Run the command against a server that answers everything."""
+    async with serving(answer_all) as server:
+        call = ["stream", "--server", server.address, "--model", "mouse", *arguments]
+        status = await asyncio.to_thread(commands.main, call)
+    return status, server.starts[0].camera if server.starts else ""
+
+
+async def test_a_video_is_sent_frame_by_frame_and_every_answer_is_a_line(
+    video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, camera = await _stream(str(video), "--rate", "0", "--json", "--camera", "left")
+    assert (status, camera) == (0, "left")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    outcomes = [line for line in lines if line["kind"] == "outcome"]
+    assert [line["frame_index"] for line in outcomes] == list(range(30))
+    assert sum(line["kind"] == "behavior" for line in lines) == 30
+    assert lines[-1]["kind"] == "summary"
+    assert (lines[-1]["accepted"], lines[-1]["results"], lines[-1]["lost"]) == (30, 30, 0)
+    assert 0 < lines[-1]["p50_ms"] <= lines[-1]["p99_ms"]
+
+
+async def test_a_video_is_paced_at_its_own_rate(
+    video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _ = await _stream(str(video), "--frame-limit", "20", "--json")
+    assert status == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["accepted"] == 20
+    assert summary["seconds"] >= 19 / 50
+
+
+async def test_people_see_a_summary(video: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _ = await _stream(str(video), "--rate", "0", "--color", "gray", "--jpeg", "90")
+    assert status == 0
+    assert "30 frames sent: 30 analyzed, 0 skipped, 0 failed, 0 lost" in capsys.readouterr().out
+
+
+async def test_a_recording_holds_the_frames_and_their_answers(video: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    status, _ = await _stream(str(video), "--rate", "0", "--record", str(folder), "--json")
+    assert status == 0
+    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    kinds = [line["kind"] for line in lines]
+    assert (kinds[0], kinds[-1]) == ("started", "summary")
+    assert kinds.count("frame") == kinds.count("outcome") == kinds.count("behavior") == 30
+    with av.open(str(folder / "video.mkv")) as kept, av.open(str(video)) as source:
+        for ours, theirs in zip(kept.decode(video=0), source.decode(video=0), strict=True):
+            difference = ours.to_ndarray(format="rgb24").astype(int) - theirs.to_ndarray(
+                format="rgb24"
+            )
+            assert abs(difference).max() <= 2  # the decoder's rounding of color, done twice
+
+
+async def test_a_folder_is_sent_in_the_order_of_its_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2 = pytest.importorskip("cv2")
+    for number in (10, 2, 1):
+        cv2.imwrite(str(tmp_path / f"frame{number}.png"), np.zeros((8, 8), dtype=np.uint8))
+    (tmp_path / "notes.txt").write_text("not an image")
+    names = [path.name for path in ImageFolder(tmp_path).files]
+    assert names == ["frame1.png", "frame2.png", "frame10.png"]
+    status, _ = await _stream(str(tmp_path), "--rate", "0")
+    assert status == 0
+    assert "3 frames sent: 3 analyzed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["missing.mp4"], "no camera, file or folder 'missing.mp4'"),
+        (["{folder}"], "no JPEG or PNG files"),
+        (["{text}"], "cannot open"),
+        (["{video}", "--jpeg", "0"], "--jpeg 0 is outside 1..100"),
+        (["{video}", "--token-file", "none.txt"], "cannot read the token file none.txt"),
+        (["{video}", "--tls-root", "none.pem"], "cannot read none.pem"),
+    ],
+)
+async def test_what_cannot_be_sent_is_told_in_one_line(
+    video: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    text: str,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.mp4").write_text("not a video")
+    names = {"folder": tmp_path / "empty", "video": video, "text": tmp_path / "text.mp4"}
+    status, _ = await _stream(*[argument.format(**names) for argument in arguments])
+    error = capsys.readouterr().err
+    assert status == 1
+    assert error.startswith("ethostream: ")
+    assert text in error
+    assert error.count("\n") == 1
+
+
+def test_no_server_is_told_in_one_line(video: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = ["stream", str(video), "--server", "127.0.0.1:1", "--model", "mouse"]
+    assert commands.main(call) == 1
+    assert "no server answers at 127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_video_without_pyav_says_what_to_install(
+    video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(errors.PartMissing, match=r"pip install 'ethostream\[video\]'"):
+        open_source(str(video))
+
+
+@pytest.mark.parametrize("color", [True, False])
+def test_jpeg_frames_look_like_what_was_sent(color: bool) -> None:
+    cv2 = pytest.importorskip("cv2")
+    ramp = np.tile(np.linspace(0, 255, 64, dtype=np.uint8), (48, 1))
+    pixels = np.stack([ramp, ramp[:, ::-1], ramp], axis=-1) if color else ramp
+    encoder = _JpegEncoder(95)
+    for _ in range(3):
+        data = encoder.encode(pixels)
+        read = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+        expected = pixels if color else np.stack([ramp] * 3, axis=-1)
+        assert abs(read.astype(int) - expected).mean() < 3
+    assert len(_JpegEncoder(10).encode(pixels)) < len(data)

@@ -1,0 +1,150 @@
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from export.behavior import judge_behavior
+from export.commands import export
+from service.bundle import BehaviorSpec, Bundle, read_bundle
+from service.engine import create_engine
+from service.simulation import SimulationSettings, simulate, write_recording
+from training.behavior import command
+from training.behavior.evaluate import Prediction, evaluate_bundle
+from training.behavior.train import read_networks
+from training.runs import Run, open_run
+
+pytestmark = pytest.mark.needs_train
+
+TINY = (
+    "--size 64x64 --validation mouse1 --test mouse2 --flow-frames 2 --dilations 1 2 --threads 2 "
+    "--flow-epochs 1 --flow-samples 16 --features-epochs 1 --features-samples 16 "
+    "--sequence-epochs 1 --precision 32-true"
+)
+Trained = tuple[Run, Bundle, Path]
+
+
+def run_command(module: object, *arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    module.configure(parser)
+    return module.run(parser.parse_args([str(one) for one in arguments]))
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A run of one step a stage, and the bundle that it became."""
+    folder = tmp_path_factory.mktemp("behavior")
+    data = folder / "data"
+    for seed in range(3):
+        settings = SimulationSettings(
+            width_px=96, height_px=72, duration_s=2.4, frame_rate_hz=10, seed=seed
+        )
+        write_recording(simulate(settings), data, name=f"mouse{seed}", codec="mjpeg")
+    run_command(command, data, "--out", folder / "tiny", *TINY.split())
+    about = folder / "about.md"
+    about.write_text("Watches a small mouse.")
+    arguments = ("--out", folder / "models", "--name", "tiny", "--about", about)
+    assert run_command(export, folder / "tiny", *arguments, "--license", "Apache-2.0") == 0
+    return open_run(folder / "tiny"), read_bundle(folder / "models" / "tiny" / "1"), data
+
+
+def test_an_exported_run_is_a_bundle_that_the_service_reads(exported: Trained) -> None:
+    run, bundle, _ = exported
+    spec = bundle.manifest.behavior
+    assert spec is not None
+    assert spec.behaviors == ("locomotion", "rearing", "grooming", "wall_contact")
+    assert not spec.exclusive
+    assert (spec.flow_frames, spec.past_frames, spec.future_frames) == (2, 2, 0)
+    assert spec.state_size == read_networks(run).sequence.state_size
+    assert "fp32" in bundle.manifest.precisions["onnxruntime"]
+    card = bundle.document("card")
+    for text in ("Watches a small mouse.", "chance macro F1", "| rearing |", "Apache-2.0"):
+        assert text in card
+    rows = json.loads(bundle.document("parity"))["rows"]
+    assert {row["engine"] for row in rows} == {"onnxruntime", "openvino"}
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_the_graphs_give_what_the_networks_give_for_any_batch(
+    exported: Trained, engine: str
+) -> None:
+    run, bundle, _ = exported
+    networks = read_networks(run)
+    random = np.random.default_rng(1)
+    graphs = {
+        name: create_engine(bundle.graph_path(name), engine=engine, precision="fp32", threads=1)
+        for name in bundle.manifest.graphs
+    }
+    for batch in (1, 3):
+        pairs = random.integers(0, 256, (batch, 2, 64, 64, 1), np.uint8)
+        flows = graphs["flow"].run({"frames": pairs})["flows"]
+        assert flows.shape == (batch, 1, 2, 32, 32)
+        stacks = random.normal(size=(batch, 2, 2, 32, 32)).astype(np.float32)
+        answers = graphs["features"].run({"frames": pairs[:, 1], "flows": stacks})
+        with torch.no_grad():
+            wanted = networks.features(torch.from_numpy(pairs[:, 1]), torch.from_numpy(stacks))
+        np.testing.assert_allclose(answers["features"], wanted[0], atol=1e-3)
+        np.testing.assert_allclose(answers["logits"], wanted[1], atol=1e-3)
+
+
+def test_the_sequence_graph_gives_the_same_at_once_and_frame_by_frame(exported: Trained) -> None:
+    _, bundle, _ = exported
+    spec = bundle.manifest.behavior
+    assert spec is not None
+    graph = create_engine(
+        bundle.graph_path("sequence"), engine="onnxruntime", precision="fp32", threads=1
+    )
+    features = np.random.default_rng(2).normal(size=(2, 20, spec.feature_size)).astype(np.float32)
+    state = np.zeros((2, spec.state_size), np.float32)
+    together = graph.run({"features": features, "state": state})
+    alone = []
+    for frame in range(20):
+        answer = graph.run({"features": features[:, frame : frame + 1], "state": state})
+        state = answer["next_state"]
+        alone.append(answer["logits"])
+    np.testing.assert_allclose(np.concatenate(alone, axis=1), together["logits"], atol=1e-4)
+    np.testing.assert_allclose(state, together["next_state"], atol=1e-4)
+
+
+def test_evaluation_goes_through_the_engines_and_has_the_promised_keys(exported: Trained) -> None:
+    _, bundle, data = exported
+    figures = evaluate_bundle(
+        bundle, [data], part="test", engine="onnxruntime", precision="fp32", threads=1
+    )
+    assert figures["recordings"] == 1
+    assert figures["frames"] == 24 - 2
+    assert figures["engine"] == "onnxruntime:cpu"
+    for key in ("macro_f1", "accuracy", "auroc", "chance_f1", "per_class"):
+        assert key in figures
+    assert set(figures["per_class"]) == {"locomotion", "rearing", "grooming", "wall_contact"}
+    json.dumps(figures)
+
+
+def test_an_engine_that_answers_otherwise_does_not_pass() -> None:
+    spec = BehaviorSpec(
+        behaviors=("run",),
+        exclusive=False,
+        thresholds=(0.5,),
+        min_bout_frames=(1,),
+        frame_rate_hz=10.0,
+        flow_frames=1,
+        past_frames=1,
+        future_frames=0,
+        feature_size=4,
+        state_size=4,
+    )
+    labels = (np.arange(100) % 2).astype(np.int8)[:, None]
+    logits = np.where(labels == 1, 2.0, -2.0).astype(np.float32)
+    logits[0] = np.nan
+    wrong = logits.copy()
+    wrong[1] = -2.0
+    reference = [Prediction("one", logits, labels, ((0, 100),))]
+    found = [Prediction("one", wrong, labels, ((0, 100),))]
+    assert judge_behavior("fp32", reference, reference, spec).passed
+    verdict = judge_behavior("fp32", reference, found, spec)
+    assert not verdict.passed
+    assert verdict.figures["equal_share"] == pytest.approx(98 / 99)
+    assert verdict.figures["max_logit_difference"] == pytest.approx(4.0)
+    assert not judge_behavior("bf16", reference, found, spec).passed

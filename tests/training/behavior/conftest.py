@@ -1,0 +1,22 @@
+"""Tiny labelled recordings out of the simulation."""
+
+from pathlib import Path
+
+import pytest
+
+from service.simulation import SimulationSettings, simulate, write_recording
+
+
+def write_behavior_project(folder: Path, recordings: int) -> Path:
+    """Write recordings of 24 frames of 96x72 px at 10 frames/s with label files."""
+    for seed in range(recordings):
+        settings = SimulationSettings(
+            width_px=96, height_px=72, duration_s=2.4, frame_rate_hz=10, seed=seed
+        )
+        write_recording(simulate(settings), folder, name=f"mouse{seed}", codec="mjpeg")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def behavior_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_behavior_project(tmp_path_factory.mktemp("behavior") / "project", 3)

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from training.behavior.flow import FlowNetwork, flow_loss, gray_pairs, structural_similarity, warp
+
+pytestmark = pytest.mark.needs_train
+
+
+def shifted_texture(x_px: int, y_px: int) -> torch.Tensor:
+    """(1, 2, 64, 96): a texture, and the same with its content moved by (x_px, y_px)."""
+    noise = torch.rand(1, 1, 96, 128, generator=torch.Generator().manual_seed(1))
+    texture = functional.avg_pool2d(noise, 5, 1, 2) * 2
+    first = texture[:, :, 16:80, 16:112]
+    second = texture[:, :, 16 - y_px : 80 - y_px, 16 - x_px : 112 - x_px]
+    return torch.cat([first, second], dim=1)
+
+
+def constant_flows(x_px: float, y_px: float) -> list[torch.Tensor]:
+    motion = torch.tensor([x_px, y_px]).view(1, 2, 1, 1)
+    return [motion.expand(1, 2, 64 // scale, 96 // scale) for scale in (2, 4, 8, 16)]
+
+
+@pytest.mark.parametrize(("x_px", "y_px"), [(4, 0), (0, -4), (2, 6)])
+def test_the_true_displacement_costs_less_than_none_and_less_than_its_opposite(
+    x_px: int, y_px: int
+) -> None:
+    pairs = shifted_texture(x_px, y_px)
+    true, figures = flow_loss(pairs, constant_flows(x_px, y_px))
+    none, still = flow_loss(pairs, constant_flows(0, 0))
+    opposite, _ = flow_loss(pairs, constant_flows(-x_px, -y_px))
+    assert true < none
+    assert true < opposite
+    assert figures["ssim"] > still["ssim"]
+    assert figures["l1"] < still["l1"]
+
+
+def test_a_flow_points_from_the_first_frame_to_the_second() -> None:
+    pairs = shifted_texture(3, -2)
+    flow = torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).expand(1, 2, 64, 96)
+    rebuilt = warp(pairs[:, 1:], flow, 1.0)
+    inner = (slice(None), slice(None), slice(4, -4), slice(4, -4))
+    assert (rebuilt - pairs[:, :1])[inner].abs().max() < 1e-4
+
+
+def test_identical_images_are_fully_similar() -> None:
+    image = torch.rand(1, 1, 32, 32)
+    assert structural_similarity(image, image).min() > 0.999
+    assert structural_similarity(image, 1 - image).mean() < 0.1
+
+
+def test_rough_flow_costs_more_than_smooth_flow() -> None:
+    pairs = torch.full((1, 2, 64, 96), 0.5)
+    rough = [flow + torch.rand(flow.shape) for flow in constant_flows(0, 0)]
+    assert flow_loss(pairs, rough)[0] > flow_loss(pairs, constant_flows(0, 0))[0]
+
+
+def test_the_network_learns_a_motion_without_labels() -> None:
+    torch.manual_seed(0)
+    network = FlowNetwork(1, width=4)
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    pairs = torch.cat([shifted_texture(3, 0)] * 2)
+    first = None
+    for _ in range(40):
+        loss, _ = flow_loss(pairs, network(pairs))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        first = loss.item() if first is None else first
+    assert loss.item() < 0.8 * first
+    x_px = network(pairs)[0][:, 0, 4:-4, 4:-4].median()
+    assert 1.5 < x_px < 4.5
+
+
+@pytest.mark.parametrize(("width_px", "height_px"), [(96, 64), (90, 70), (100, 66)])
+def test_the_finest_flow_has_half_the_size_of_the_frames(width_px: int, height_px: int) -> None:
+    frames = torch.zeros((2, 3, height_px, width_px, 3), dtype=torch.uint8)
+    pairs = gray_pairs(frames)
+    assert pairs.shape == (4, 2, height_px, width_px)
+    flows = FlowNetwork(3).eval()(pairs)
+    assert flows[0].shape == (4, 2, height_px // 2, width_px // 2)
+    assert len(flows) == 4
+
+
+def test_pairs_are_neighbors_in_time() -> None:
+    frames = torch.from_numpy(np.arange(4, dtype=np.uint8)[None, :, None, None, None] * 51)
+    pairs = gray_pairs(frames)
+    assert pairs[:, :, 0, 0].tolist() == pytest.approx(
+        np.array([[0, 0.2], [0.2, 0.4], [0.4, 0.6]]), abs=1e-6
+    )

@@ -1,0 +1,156 @@
+import argparse
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from service.bundle import BehaviorSpec
+from service.errors import InvalidConfig, NotFound
+from training.behavior import command
+from training.behavior.evaluate import Prediction, summarize
+from training.behavior.settings import BehaviorTraining
+from training.behavior.train import (
+    read_decisions,
+    read_networks,
+    read_settings,
+    split_recordings,
+    train_behavior,
+)
+from training.data.behavior_labels import BehaviorProject, BehaviorRecording
+from training.data.labels import InvalidLabels
+from training.runs import Run, create_run, open_run
+
+pytestmark = pytest.mark.needs_train
+
+TINY = (
+    "--size 64x64 --validation mouse1 --test mouse2 --flow-frames 2 --dilations 1 2 --threads 2 "
+    "--flow-epochs 1 --flow-samples 16 --features-epochs 1 --features-samples 16 "
+    "--sequence-epochs 1 --precision 32-true"
+)
+
+
+def train(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    return command.run(parser.parse_args([str(one) for one in arguments]))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, behavior_project: Path) -> Run:
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    assert train(behavior_project, "--out", out, *TINY.split()) == 0
+    return open_run(out)
+
+
+def test_a_run_holds_all_that_export_needs(trained: Run) -> None:
+    settings = read_settings(trained)
+    assert settings.behaviors == ("locomotion", "rearing", "grooming", "wall_contact")
+    assert settings.frame_rate_hz == 10
+    assert trained.split().training == ("mouse0",)
+    assert trained.split().test == ("mouse2",)
+    networks = read_networks(trained)
+    assert not networks.features.training
+    decisions = read_decisions(trained)
+    assert len(decisions.thresholds) == 4
+    assert all(0 < threshold < 1 for threshold in decisions.thresholds)
+    assert all(shortest >= 1 for shortest in decisions.min_bout_frames)
+
+
+def test_a_finished_run_is_resumed_without_training_again(trained: Run) -> None:
+    path = trained.directory / "features" / "checkpoints" / "best.ckpt"
+    before = path.read_bytes()
+    assert train("--out", trained.directory, "--resume") == 0
+    assert path.read_bytes() == before
+
+
+def test_an_interrupted_run_continues_with_the_stage_that_is_missing(trained: Run) -> None:
+    decisions = read_decisions(trained)
+    (trained.directory / "sequence" / "finished").unlink()
+    (trained.directory / "decisions.json").unlink()
+    with pytest.raises(NotFound, match="finish the training with --resume"):
+        read_decisions(trained)
+    assert train("--out", trained.directory, "--resume") == 0
+    assert len(read_decisions(trained).thresholds) == len(decisions.thresholds)
+
+
+def test_a_run_of_changed_labels_is_not_continued(trained: Run) -> None:
+    config = trained.config | {"data_sha256": "0" * 64}
+    changed = create_run(trained.directory.parent, "changed", "behavior", config)
+    with pytest.raises(InvalidLabels, match="began with 000000000000"):
+        train_behavior(changed, weights=None, resume=False)
+
+
+def test_arguments_that_contradict_are_refused(trained: Run, behavior_project: Path) -> None:
+    with pytest.raises(InvalidConfig, match="leave out"):
+        train(behavior_project, "--out", trained.directory, "--resume")
+    with pytest.raises(InvalidConfig, match="no data was named"):
+        train("--out", trained.directory.parent / "other")
+    with pytest.raises(InvalidConfig, match="give at least 64x64"):
+        train(behavior_project, "--out", trained.directory.parent / "other", "--size", "32x32")
+
+
+def test_a_split_needs_recordings_of_each_kind(trained: Run) -> None:
+    settings = read_settings(trained)
+    labels = np.zeros((5, 4), np.int8)
+    recordings = tuple(
+        BehaviorRecording(f"mouse{number}", Path("none.mp4"), labels, ((0, 5),))
+        for number in range(3)
+    )
+    project = BehaviorProject(settings.behaviors, recordings)
+    both = msgspec.structs.replace(settings, validation=("mouse2",))
+    with pytest.raises(InvalidConfig, match="1 of them twice"):
+        split_recordings(project, both)
+    all_of_them = msgspec.structs.replace(settings, test=("mouse?",), validation=("mouse1",))
+    with pytest.raises(InvalidConfig, match="0 recordings train"):
+        split_recordings(project, all_of_them)
+    unknown = msgspec.structs.replace(settings, test=("rat*",))
+    with pytest.raises(InvalidConfig, match=r"'rat\*'; there are mouse0, mouse1, mouse2"):
+        split_recordings(project, unknown)
+
+
+def make_spec(settings: BehaviorTraining | None = None) -> BehaviorSpec:
+    return BehaviorSpec(
+        behaviors=("background", "run", "rear"),
+        exclusive=True,
+        thresholds=(0.5,) * 3,
+        min_bout_frames=(1, 1, 2),
+        frame_rate_hz=10.0,
+        flow_frames=1,
+        past_frames=1,
+        future_frames=0,
+        feature_size=4,
+        state_size=4,
+    )
+
+
+def test_figures_of_a_worked_example() -> None:
+    truth = np.array([0, 1, 1, 1, 0, 2, 2, 2])
+    said = np.array([0, 1, 1, 2, 0, 2, 2, 2])
+    logits = np.eye(3, dtype=np.float32)[said] * 8
+    logits[[0, 4]] = np.nan  # first frames of the clips have no past
+    one = Prediction("one", logits, np.eye(3, dtype=np.int8)[truth], ((0, 4), (4, 8)))
+    figures = summarize([one], make_spec(), shuffles=10)
+    assert figures["frames"] == 6
+    assert figures["frames_without_context"] == 2
+    assert figures["accuracy"] == pytest.approx(5 / 6)
+    assert figures["macro_f1"] == pytest.approx((0.8 + 6 / 7) / 2)
+    assert figures["macro_f1_after_bout_rule"] == pytest.approx((0.8 + 1.0) / 2)
+    assert figures["clips"] == 2
+    assert figures["clip_accuracy"] == 1.0
+    assert figures["per_class"]["background"]["f1"] is None
+    assert figures["per_class"]["run"] == {
+        "f1": pytest.approx(0.8),
+        "precision": 1.0,
+        "recall": pytest.approx(2 / 3),
+        "auroc": pytest.approx(5 / 6, abs=0.02),
+        "frames": 3,
+    }
+    assert figures["chance_f1"] < figures["macro_f1"]
+
+
+def test_recordings_without_any_context_are_refused() -> None:
+    logits = np.full((4, 3), np.nan, np.float32)
+    one = Prediction("one", logits, np.zeros((4, 3), np.int8), ((0, 4),))
+    with pytest.raises(InvalidConfig, match="no frame is labelled and has 1 earlier frames"):
+        summarize([one], make_spec())
