@@ -87,8 +87,9 @@ class Server:
                     f"cannot serve metrics on {host}:{port}: {error}; choose another port"
                 ) from error
         self._watching = asyncio.create_task(self._follow_models())
-        await server.start()
+        # Nobody is answered before the bundles are there: a client that comes early waits.
         await self._runtime.load(self._config.models.load)
+        await server.start()
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
         log.info("serving", listen=address, port=self.port, metrics_port=self.metrics_port)
 

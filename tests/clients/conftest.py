@@ -3,7 +3,7 @@
 What a server does right is tested against the real one, in tests/e2e.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -101,6 +101,7 @@ class ScriptedServer(pb_grpc.InferenceServiceServicer):
     scripts: list[Script]
     starts: list[pb.StreamStart] = field(default_factory=list)
     address: str = ""
+    upload: Callable[..., Awaitable[pb.UploadVideoResponse]] | None = None
 
     async def StreamFrames(
         self, request_iterator: Requests, context: Context
@@ -115,7 +116,7 @@ class ScriptedServer(pb_grpc.InferenceServiceServicer):
         raise NotImplementedError
 
     async def UploadVideo(self, request_iterator, context):
-        raise NotImplementedError
+        return await self.upload(request_iterator, context)
 
     async def UploadChunk(self, request, context):
         raise NotImplementedError

@@ -17,6 +17,7 @@ from ethostream import (
     live,
 )
 from ethostream.v1 import inference_service_pb2 as pb
+from ethostream.values import Freshness
 
 from tests.clients.conftest import (
     Context,
@@ -277,7 +278,7 @@ async def test_a_cancelled_send_costs_no_frame() -> None:
 
 @pytest.mark.parametrize("freshness", ["latest", "deadline"])
 async def test_a_fresh_stream_skips_what_finds_no_credit_and_keeps_the_order(
-    freshness: live.Freshness,
+    freshness: Freshness,
 ) -> None:
     release = asyncio.Event()
 

@@ -16,7 +16,8 @@ from ethostream.analysis import AsyncAnalysis, VideoResults
 from ethostream.channel import TlsOptions, open_channel
 from ethostream.errors import InvalidRequest, ServerFailed, from_rpc_error
 from ethostream.frames import crop_region
-from ethostream.live import AsyncLiveStream, StreamOptions
+from ethostream.live import AsyncLiveStream
+from ethostream.options import StreamOptions
 from ethostream.v1 import inference_service_pb2 as inference_pb
 from ethostream.v1 import inference_service_pb2_grpc as inference_grpc
 from ethostream.v1 import model_service_pb2 as model_pb

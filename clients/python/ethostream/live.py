@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -18,71 +17,24 @@ from ethostream.errors import (
     AnswersUnread,
     EthostreamError,
     InvalidFrame,
-    InvalidRequest,
     ServerFailed,
     StreamClosed,
     Unavailable,
 )
-from ethostream.frames import Image, crop_region, encode_frame
+from ethostream.frames import Image, encode_frame
 from ethostream.ledger import Answer, BehaviorBundle, Ledger, LedgerCounts
+from ethostream.options import StreamOptions
 from ethostream.v1 import inference_service_pb2 as pb
-from ethostream.values import BundleInfo, Bundles, BundleVersion, Color, Crop, Encoding, Freshness
+from ethostream.values import BundleInfo, BundleVersion, Crop, Encoding
 
 if TYPE_CHECKING:  # generic for the type checker only
     Call = grpc.aio.StreamStreamCall[pb.StreamFramesRequest, pb.StreamFramesResponse]
 
-_FRESHNESS: dict[str, pb.FreshnessPolicy.ValueType] = {
-    "all": pb.FRESHNESS_POLICY_ALL,
-    "latest": pb.FRESHNESS_POLICY_LATEST,
-    "deadline": pb.FRESHNESS_POLICY_DEADLINE,
-}
 _UNREAD_LIMIT = 16_384  # answers of a few hundred bytes each: some MB, minutes of a 100 Hz camera
 _UNREAD_SECONDS = 10.0  # a slow reader is waited for; one that stands still this long is an error
 _BROKEN = ("UNAVAILABLE", "CANCELLED")  # what a stopped, killed or unreachable server looks like
 # A server that just began may still load its bundles, or count the old stream as open.
 _NOT_READY = ("NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamOptions:
-    """How a live stream is run; `AsyncClient.stream` documents the fields."""
-
-    bundles: Bundles
-    freshness: Freshness = "all"
-    max_age_ms: int = 0
-    max_frames_in_flight: int = 0
-    frame_rate_hz: float = 0.0
-    crop: Crop | None = None
-    camera: str = ""
-    color: Color = "rgb"
-    reconnect: bool = True
-    reconnect_seconds: float = 60.0
-    max_message_bytes: int = 64 << 20
-
-    def __post_init__(self) -> None:
-        if self.freshness not in _FRESHNESS:
-            raise InvalidRequest(
-                f"unknown freshness '{self.freshness}'; choose one of {', '.join(_FRESHNESS)}"
-            )
-        if self.freshness == "deadline" and self.max_age_ms < 1:
-            raise InvalidRequest(f"max_age_ms is {self.max_age_ms}; 'deadline' needs 1 or more")
-        if min(self.max_age_ms, self.max_frames_in_flight, self.frame_rate_hz) < 0:
-            raise InvalidRequest("max_age_ms, max_frames_in_flight, frame_rate_hz are 0 or more")
-
-    def start(self, resumes_session_id: str) -> pb.StreamFramesRequest:
-        """The first message of a connection."""
-        start = pb.StreamStart(
-            bundles=messages.selections(self.bundles),
-            freshness=_FRESHNESS[self.freshness],
-            max_age_ms=self.max_age_ms,
-            max_frames_in_flight=self.max_frames_in_flight,
-            frame_rate_hz=self.frame_rate_hz,
-            camera=self.camera,
-            resumes_session_id=resumes_session_id,
-        )
-        if self.crop is not None:
-            start.crop.CopyFrom(crop_region(self.crop))
-        return pb.StreamFramesRequest(start=start)
 
 
 class AsyncLiveStream:

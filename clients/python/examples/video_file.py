@@ -3,6 +3,8 @@
 Needs pandas: `pip install 'ethostream[views]'`.
 """
 
+# ruff: noqa: T201
+
 import sys
 
 from ethostream import Client

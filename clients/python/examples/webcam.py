@@ -3,6 +3,8 @@
 Needs PyAV: `pip install 'ethostream[video]'`.
 """
 
+# ruff: noqa: T201
+
 import asyncio
 import sys
 from collections.abc import Iterator
@@ -17,8 +19,9 @@ async def show(stream: AsyncLiveStream) -> None:
     async for answer in stream:
         if not isinstance(answer, FrameOutcome) or answer.kind != "result":
             continue
-        for xy in answer.poses[0].keypoints_xy:
-            where = ", ".join(f"{k} ({x:.0f}, {y:.0f})" for k, (x, y) in zip(keypoints, xy))
+        for animal in answer.poses[0].keypoints_xy:
+            named = zip(keypoints, animal, strict=True)
+            where = ", ".join(f"{k} ({x:.0f}, {y:.0f})" for k, (x, y) in named)
             print(f"frame {answer.frame_index}: {where}, {answer.round_trip_ns / 1e6:.1f} ms")
 
 

@@ -1,0 +1,30 @@
+# A thin door: every target is one or two lines that people can also type themselves.
+PYTHON ?= python3
+UV ?= $(shell command -v uv || echo $(PYTHON) -m uv)
+RUN = .venv/bin
+export UV_PYTHON_PREFERENCE ?= only-system
+
+.PHONY: demo test test-full check requirements uv environment
+
+demo: uv ## the main job on a fresh machine: no torch, shipped bundles, a recording that it makes
+	$(UV) sync --quiet --inexact --no-dev --extra cpu
+	$(RUN)/ethostream demo
+
+test: environment ## all Python tests
+	$(RUN)/python -m pytest -q
+
+test-full: environment ## the same and the long ones
+	$(RUN)/python -m pytest -q --full
+
+check: environment ## formats, types, import rules, protocol rules, fresh stubs
+	$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy && $(RUN)/lint-imports
+	$(RUN)/buf lint protos && UV="$(UV)" .ci/protos
+
+requirements: uv ## hash-pinned requirements without addresses
+	UV="$(UV)" .ci/requirements
+
+environment: uv
+	$(UV) sync --quiet --extra cpu --extra train --group dev
+
+uv:
+	@command -v uv >/dev/null || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet --user uv || $(PYTHON) -m pip install --quiet --user --break-system-packages uv
