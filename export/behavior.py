@@ -26,7 +26,7 @@ from training.runs import Run
 
 GATE = "fp32: at least 99.9 % of the thresholded frames equal; bf16: macro F1 at most 0.01 lower"
 _FP32_EQUAL_SHARE, _BF16_F1_LOSS = 0.999, 0.01
-_PARITY_FRAMES = 3000
+_PARITY_FRAMES = 2000
 """Whole recordings are compared until there are that many frames."""
 
 

@@ -133,7 +133,6 @@ class VideoAnalysis:
         self._behavior = [one for one in options.selections if one.loaded not in self._pose]
         self._specs = {one.bundle.manifest.input for one in bundles}
         self._counts = {"ok": 0, "failed": 0}
-        self._messages: list[str] = []
 
     async def run(self, path: Path) -> AsyncIterator[VideoStarted | ResultChunk | VideoFinished]:
         """Yield the start, result chunks in order, and the end.
@@ -147,6 +146,7 @@ class VideoAnalysis:
         """
         began = time.perf_counter()
         streams: list[BehaviorStream] = []
+        rows: deque[_Row] = deque()
         try:
             options = self._options
             limit = options.frame_limit or None
@@ -160,7 +160,6 @@ class VideoAnalysis:
                     tuple(one.loaded for one in options.selections),
                     self._strides(streams),
                 )
-                rows: deque[_Row] = deque()
                 done: list[_DoneRow] = []
                 size = options.frames_per_chunk or self._config.frames_per_chunk
                 in_flight = self._config.frames_in_flight + max(
@@ -190,6 +189,10 @@ class VideoAnalysis:
             metrics.VIDEOS.labels("failed").inc()
             raise
         finally:
+            for row in rows:  # nobody waits for them any more
+                for one in row.poses:
+                    if one is not None:
+                        one[0].cancel()
             for stream in streams:
                 await stream.close()
 

@@ -23,6 +23,9 @@ _INK = "#1f2430"
 _FAINT = "#8a93a5"
 _LANE = "#f0f2f6"
 _UNKNOWN = "#d5dae3"
+_WIDTH_IN = 11.0
+_RIGHT = 0.985  # of the width
+_LANE_NAMES_IN = 0.75
 
 
 def draw_ethogram(
@@ -66,7 +69,8 @@ def draw_ethogram(
     if truth is not None and known.any():
         f1 = agreement(truth[known], kept[known]).f1
     with matplotlib.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(11, 0.75 + 0.88 * len(behaviors)), dpi=140)
+        left_in = _LANE_NAMES_IN + 0.15 + 0.08 * max(map(len, behaviors))
+        figure = Figure(figsize=(_WIDTH_IN, 0.75 + 0.88 * len(behaviors)), dpi=140)
         axes = figure.subplots(len(behaviors), 1, sharex=True, squeeze=False)[:, 0]
         for place, name in enumerate(behaviors):
             axis = axes[place]
@@ -80,10 +84,16 @@ def draw_ethogram(
             if f1 is not None and f1[place] == f1[place]:
                 label += f"\nF1 {f1[place]:.2f}"
             axis.text(
-                -0.07, 0.5, label, ha="right", va="center", color=_INK, transform=axis.transAxes
+                -_LANE_NAMES_IN / (_RIGHT * _WIDTH_IN - left_in),
+                0.5,
+                label,
+                ha="right",
+                va="center",
+                color=_INK,
+                transform=axis.transAxes,
             )
             _clean(axis, edges_s, with_truth=truth is not None)
-        axes[-1].tick_params(bottom=True, labelbottom=True, colors=_INK)
+        axes[-1].tick_params(axis="x", bottom=True, labelbottom=True, colors=_INK)
         axes[-1].set_xlabel("time (s)", color=_INK)
         axes[0].set_title(
             title or f"{results.provenance.source.name} · {answered.key}",
@@ -92,7 +102,7 @@ def draw_ethogram(
             color=_INK,
             pad=8,
         )
-        figure.subplots_adjust(left=0.19, right=0.985, hspace=0.18)
+        figure.subplots_adjust(left=left_in / _WIDTH_IN, right=_RIGHT, hspace=0.18)
         figure.subplots_adjust(
             top=1 - 0.36 / figure.get_figheight(), bottom=0.46 / figure.get_figheight()
         )

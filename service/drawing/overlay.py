@@ -74,7 +74,7 @@ def draw_overlay(
     drawn, last_tick = 0, -1
     with replacing(out) as unfinished, av.open(str(unfinished), "w", format="mp4") as container:
         stream = container.add_stream(
-            "libx264", rate=_rate(results), options={"crf": "21", "preset": "veryfast"}
+            "libx264", rate=_rate(results), options={"crf": "22", "preset": "superfast"}
         )
         stream.width, stream.height = painter.size
         stream.pix_fmt = "yuv420p"
@@ -107,6 +107,7 @@ class _Painter:
         self._panel = Panel(results, width)
         height = self._frame_size[1] + self._panel.height_px
         self.size = (width, height + height % 2)
+        self._ground = np.full((*self.size[::-1], 3), colors.PANEL, np.uint8)
         self._results = results
         self._options = options
         self._unit = width / 640
@@ -119,8 +120,7 @@ class _Painter:
 
     def paint(self, pixels: NDArray[np.uint8], row: int) -> NDArray[np.uint8]:
         """Return the (H, W, 3) overlay of one frame."""
-        width, height = self.size
-        canvas = np.full((height, width, 3), colors.PANEL, np.uint8)
+        canvas = self._ground.copy()
         frame_width, frame_height = self._frame_size
         picture = canvas[:frame_height, :frame_width]
         if self._scale > 1:

@@ -6,7 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from service.behavior import runs
 from service.drawing.colors import Color, mix, series_color
+
+BRIDGE_FRAMES = 30
+"""Longest gap in which a keypoint is taken to have moved straight: one second at 30 Hz."""
 
 _SHIFT = 4  # OpenCV takes positions in 1/16 px with this
 _OUTLINE: Color = (10, 12, 16)
@@ -76,7 +80,12 @@ def draw_trail(
 def body_centers(
     keypoints_xy: NDArray[np.float32], confidence: NDArray[np.float32], cutoff: float
 ) -> NDArray[np.float64]:
-    """Return (T, N, 2) mean positions of the keypoints at or above `cutoff`, NaN without any.
+    """Return the (T, N, 2) center of each animal in px; NaN where it is not known.
+
+    The center is the mean of the keypoints that are confident in at least half of the frames (of
+    all, where none is). A mean of whichever keypoints are confident just now would jump whenever
+    one is lost, so lost ones are interpolated over at most `BRIDGE_FRAMES`; past that the center
+    is not known.
 
     Args:
         keypoints_xy: (T, N, K, 2) px.
@@ -84,9 +93,26 @@ def body_centers(
         cutoff: confidence from which a keypoint counts.
     """
     seen = np.nan_to_num(confidence, nan=-1.0) >= cutoff
-    total = np.where(seen[..., None], keypoints_xy, 0.0).sum(axis=2, dtype=np.float64)
-    count = seen.sum(axis=2)[..., None]
-    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+    centers = np.full((*seen.shape[:2], 2), np.nan)
+    for animal in range(seen.shape[1]):
+        share = seen[:, animal].mean(axis=0) if len(seen) else np.zeros(seen.shape[2])
+        used = np.flatnonzero(share >= 0.5)
+        used = used if len(used) else np.arange(seen.shape[2])
+        bridged = [_bridged(keypoints_xy[:, animal, one], seen[:, animal, one]) for one in used]
+        centers[:, animal] = np.mean(bridged, axis=0)
+    return centers
+
+
+def _bridged(points_xy: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(T, 2) positions of one keypoint with short gaps filled by straight lines."""
+    path = np.where(seen[:, None], points_xy, np.nan).astype(np.float64)
+    at = np.flatnonzero(seen)
+    for onset, offset in runs(~seen):
+        if onset > 0 and offset < len(seen) and offset - onset <= BRIDGE_FRAMES:
+            gap = np.arange(onset, offset)
+            for axis in (0, 1):
+                path[gap, axis] = np.interp(gap, at, points_xy[at, axis])
+    return path
 
 
 def _draw_bone(

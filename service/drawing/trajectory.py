@@ -29,7 +29,7 @@ def draw_trajectory(
 ) -> None:
     """Draw a PNG: the way of the animals' centers colored by time, beside speed and confidence.
 
-    The center of an animal is the mean of its keypoints above the cut-off.
+    The centers are those of `body_centers`.
 
     Args:
         results: of one video.

@@ -5,7 +5,7 @@ Parquet is the record: it holds everything and is read back; the other formats a
 """
 
 from service.results.formats import FORMATS, result_paths, write_results
-from service.results.parquet import read_provenance, read_results, record_path
+from service.results.parquet import count_frames, read_provenance, read_results, record_path
 from service.results.provenance import (
     AnsweredBehavior,
     AnsweredBundle,
@@ -26,6 +26,7 @@ __all__ = [
     "RequestOptions",
     "VideoResults",
     "VideoSource",
+    "count_frames",
     "gather_results",
     "read_provenance",
     "read_results",

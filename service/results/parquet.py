@@ -73,6 +73,11 @@ def read_provenance(path: Path) -> Provenance:
         ) from error
 
 
+def count_frames(path: Path) -> int:
+    """Number of rows of a record, read from its footer."""
+    return int(pq.read_metadata(path).num_rows)
+
+
 def read_results(path: Path) -> VideoResults:
     """Read a record back; equal to what was written.
 

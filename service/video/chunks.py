@@ -7,7 +7,8 @@ from service.errors import DecoderFailed
 from service.values import VideoFrame
 from service.video import messages
 from service.video.base import ChunkCodec, Color, VideoLimits
-from service.video.workers import DecodeWorkers, Worker, WorkerDied, to_error
+from service.video.process import Worker, WorkerDied
+from service.video.workers import DecodeWorkers, to_error
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ DAMAGED = 8
 """The demuxer says that bytes of it are missing."""
 EMPTY = 16
 """Zero bytes: the picture before it is shown again."""
+DISPOSABLE = 32
+"""No other picture refers to it."""
 
 # A codec holds back 16 frames at most; a time stamp that moves a packet by more is not a time.
 _MAX_REORDER = 32
@@ -43,7 +45,7 @@ class PacketIndex:
     pts: NDArray[np.int64]
     """(P,) in units of the stream's time base; `NO_TIME` where not given."""
     flags: NDArray[np.uint8]
-    """(P,) KEY, DISCARD, HIDDEN, DAMAGED, EMPTY."""
+    """(P,) KEY, DISCARD, HIDDEN, DAMAGED, EMPTY, DISPOSABLE bits."""
     shown: NDArray[np.int64]
     """(S,) file positions of packets that are shown, in presentation order (by time), or in
     file order where `by_time` is false."""
@@ -121,6 +123,7 @@ def _flags(packet: av.Packet, codec: str) -> int:
         (HIDDEN, hidden),
         (DAMAGED, packet.is_corrupt),
         (EMPTY, packet.size == 0),
+        (DISPOSABLE, packet.is_disposable),
     )
     return sum(bit for bit, is_set in bits if is_set)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from service.errors import InvalidVideo, VideoNotFound
 from service.values import FrameStatus, VideoInfo
 from service.video.base import Color, VideoLimits
-from service.video.ledger import Ledger, create_ledger, find_start
+from service.video.ledger import Ledger, Settled, create_ledger, find_start
 from service.video.packets import (
     DAMAGED,
     EMPTY,
@@ -88,7 +88,8 @@ class VideoFile:
             stream = _find_video(container, path)
             self._limits.check(f"{path}", stream.codec_context.width, stream.codec_context.height)
             self._index = index_packets(container, stream, path, progress)
-            self._time_base = stream.time_base or Fraction(1, 1)
+            tick_ns = (stream.time_base or Fraction(1)) * 1_000_000_000
+            self._ns, self._per = tick_ns.numerator, tick_ns.denominator
             rate = stream.average_rate or stream.guessed_rate
             codec = stream.codec_context.codec.canonical_name
             claimed_frames = stream.frames
@@ -152,8 +153,8 @@ class VideoFile:
         while rank < len(self._index.shown):
             run = _DecodeRun(self._path, self._index, self._limits, rank, threads, seek=seek)
             try:
-                for position, picture, reason in run.pictures(self._progress):
-                    row = self._row(rank, position, picture, reason, previous)
+                for settled, reason in run.pictures(self._progress):
+                    row = self._row(rank, settled, reason, previous)
                     previous = row.picture or previous
                     rank += 1
                     yield row
@@ -165,22 +166,21 @@ class VideoFile:
     def _row(
         self,
         rank: int,
-        position: int,
-        picture: av.VideoFrame | None,
+        settled: Settled[av.VideoFrame],
         reason: str,
         previous: av.VideoFrame | None,
     ) -> PictureRow:
-        time_ns = self._time_ns(rank, position)
-        flags = int(self._index.flags[position])
-        if flags & EMPTY and previous is not None:
+        time_ns = self._time_ns(rank, settled.position)
+        is_empty = self._index.flags.item(settled.position) & EMPTY
+        if is_empty and previous is not None and not settled.is_suspect:
             return PictureRow(rank, time_ns, FrameStatus.REPEATED, previous, "")
-        if picture is None:
+        if settled.picture is None:
             reason = reason or "no picture came from its packet"
-        elif flags & DAMAGED or picture.is_corrupt:
-            picture, reason = None, "is damaged: bytes of it or of a frame it refers to are missing"
-        if picture is None:
-            return PictureRow(rank, time_ns, FrameStatus.CORRUPT, None, reason)
-        return PictureRow(rank, time_ns, FrameStatus.OK, picture, "")
+        elif settled.is_suspect:
+            reason = "is damaged, or refers to a frame that is"
+        else:
+            return PictureRow(rank, time_ns, FrameStatus.OK, settled.picture, "")
+        return PictureRow(rank, time_ns, FrameStatus.CORRUPT, None, reason)
 
     def _missing(self, first_frame: int) -> Iterator[PictureRow]:
         shown = len(self._index.shown)
@@ -197,9 +197,10 @@ class VideoFile:
 
     def _time_ns(self, rank: int, position: int) -> int:
         # Without presentation times, the packets' times in rising order are those of the frames.
-        place = position if self._index.by_time else int(self._index.shown[rank])
-        ticks = int(self._index.pts[place])
-        return 0 if ticks == NO_TIME else round(ticks * self._time_base * 1_000_000_000)
+        place = position if self._index.by_time else self._index.shown.item(rank)
+        ticks = self._index.pts.item(place)
+        # In whole numbers, rounded half up: a Fraction a frame costs more than the rest of a row.
+        return 0 if ticks == NO_TIME else (2 * ticks * self._ns + self._per) // (2 * self._per)
 
 
 class _DecodeAgain(Exception):
@@ -228,11 +229,12 @@ class _DecodeRun:
         self._limits = limits
         self._threads = threads
         self._start = find_start(index, first_rank) if seek else 0
-        self._ledger: Ledger[av.VideoFrame] = create_ledger(index, first_rank)
+        self._first_rank = first_rank
+        self._ledger: Ledger[av.VideoFrame]
         self._errors: dict[int, str] = {}
 
-    def pictures(self, progress: Progress) -> Iterator[tuple[int, av.VideoFrame | None, str]]:
-        """Yield (file position, picture or None, reason for None) in presentation order.
+    def pictures(self, progress: Progress) -> Iterator[tuple[Settled[av.VideoFrame], str]]:
+        """Yield rows and the decoder's error on their packet, in presentation order.
 
         Raises:
             _DecodeAgain: a decoder with several threads met an error, or seeking is not exact.
@@ -264,6 +266,8 @@ class _DecodeRun:
             except av.FFmpegError as error:
                 raise _DecodeAgain(seek=False) from error
             position = -1
+        else:
+            self._ledger = create_ledger(self._index, self._first_rank, 0)
         for packet in read_packets(container, stream):
             time = packet.pts if packet.pts is not None else packet.dts
             if position < 0:
@@ -271,9 +275,12 @@ class _DecodeRun:
                 if len(matches) != 1 or matches[0] > self._start:
                     raise _DecodeAgain(seek=False)
                 position = int(matches[0])
+                self._ledger = create_ledger(self._index, self._first_rank, position)
             if position >= len(self._index.pts):
                 return  # the file has grown since it was indexed
-            if self._start and self._index.pts[position] != (NO_TIME if time is None else time):
+            if self._start and self._index.pts.item(position) != (
+                NO_TIME if time is None else time
+            ):
                 raise _DecodeAgain(seek=False)
             yield position, packet
             position += 1
@@ -281,7 +288,7 @@ class _DecodeRun:
             raise _DecodeAgain(seek=False)
 
     def _feed(self, context: av.VideoCodecContext, position: int, packet: av.Packet) -> None:
-        if self._index.flags[position] & EMPTY:
+        if self._index.flags.item(position) & EMPTY:
             self._ledger.refuse(position)  # to a decoder, an empty packet would mean the end
             return
         try:
@@ -300,16 +307,20 @@ class _DecodeRun:
     def _take(self, pictures: list[av.VideoFrame]) -> None:
         for picture in pictures:
             if picture.opaque is not None:
-                self._ledger.add(picture.opaque[0], picture)
+                position = picture.opaque[0]
+                flags = self._index.flags.item(position)
+                is_damaged = picture.is_corrupt or bool(flags & DAMAGED)
+                self._ledger.add(position, picture, is_damaged=is_damaged)
 
     def _fail(self, position: int, error: av.FFmpegError) -> None:
         if self._threads > 1:
             raise _DecodeAgain(seek=True) from error
         self._errors[position] = f"cannot be decoded: {error.strerror}"
+        self._ledger.refuse(position)
 
-    def _settle(self, fed: int) -> Iterator[tuple[int, av.VideoFrame | None, str]]:
-        for position, picture in self._ledger.settle(fed):
-            yield position, picture, self._errors.pop(position, "")
+    def _settle(self, fed: int) -> Iterator[tuple[Settled[av.VideoFrame], str]]:
+        for settled in self._ledger.settle(fed):
+            yield settled, self._errors.pop(settled.position, "")
 
 
 def _open_container(path: Path, limits: VideoLimits) -> av.container.InputContainer:
@@ -322,6 +333,7 @@ def _open_container(path: Path, limits: VideoLimits) -> av.container.InputContai
     try:
         return av.open(
             f"file:{path}",
+            metadata_errors="replace",  # titles in another encoding are no reason to refuse
             options={
                 "format_whitelist": _FORMATS,
                 "protocol_whitelist": "file",

@@ -11,6 +11,11 @@ from service.values import FrameStatus
 from service.video.base import ChunkCodec, Color, VideoLimits
 from service.video.pixels import PixelConverter
 
+# Packets that may come between a packet and its picture; MJPEG holds none back.
+_HELD_BACK = {"h264": 20, "hevc": 20, "mjpeg": 0}
+# Pictures that are not trusted after a damaged one, unless a key frame comes before; streams
+# that refresh the picture piece by piece have none.
+_MAX_SUSPECT = 300
 # A camera's stream that yields no frame in this many bytes is no video of that codec.
 _MAX_PENDING_BYTES = 64 << 20
 
@@ -49,7 +54,11 @@ class FeedReport:
 
 
 class StreamDecoder:
-    """One camera's stream; a damaged packet is counted and the stream goes on."""
+    """One camera's stream; a damaged packet is counted and the stream goes on.
+
+    Pictures after a damaged one are CORRUPT until the next key frame: a decoder conceals, and shows
+    parts of other pictures.
+    """
 
     def __init__(self, codec: ChunkCodec, color: Color, limits: VideoLimits) -> None:
         self._codec = codec
@@ -65,6 +74,9 @@ class StreamDecoder:
         self._message = ""
         self._pts_ns = 0
         self._pending_bytes = 0
+        self._packets = 0
+        self._suspect = 0  # pictures that are still not trusted
+        self._waiting: dict[int, int] = {}  # time by number of a packet that has no picture yet
 
     def feed(self, data: bytes, pts_ns: int, *, last: bool) -> Iterator[StreamFrame]:
         """Yield the pictures that these bytes complete, in presentation order.
@@ -84,13 +96,17 @@ class StreamDecoder:
         if last:
             packets += self._context.parse(None)
         for place, packet in enumerate(packets):
+            self._waiting[self._packets] = self._pts_ns if place == 0 else pts_ns
             # A fresh object each: PyAV keeps it under its address until the packet is freed.
-            packet.opaque = (self._pts_ns if place == 0 else pts_ns,)
+            packet.opaque = (self._packets,)
+            self._packets += 1
             yield from self._decode(packet)
+            self._give_up(self._packets - _HELD_BACK[self._codec])
         if packets or not self._pts_ns:
             self._pts_ns = pts_ns
         if last:
             yield from self._decode(None)
+            self._give_up(self._packets)
         if self._pending_bytes > _MAX_PENDING_BYTES:
             self._pending_bytes = 0
             self._note(
@@ -108,23 +124,36 @@ class StreamDecoder:
         try:
             pictures = self._context.decode(packet)
         except av.FFmpegError as error:
+            self._waiting.pop(self._packets - 1, None)
             self._note(f"a packet cannot be decoded: {error.strerror}")
             return
         for picture in pictures:
             yield self._frame(picture)
 
     def _frame(self, picture: av.VideoFrame) -> StreamFrame:
-        index, pts_ns = self._frames, picture.opaque[0] if picture.opaque else 0
+        number = picture.opaque[0] if picture.opaque else -1
+        index, pts_ns = self._frames, self._waiting.pop(number, self._pts_ns)
         self._frames += 1
         self._limits.check(f"frame {index} of the stream", picture.width, picture.height)
         if picture.is_corrupt:
-            reason = f"frame {index} is damaged: bytes of it or of a frame it refers to are missing"
-            self._note(reason)
+            self._note(f"frame {index} is damaged")
+        elif picture.key_frame:
+            self._suspect = 0
+        if self._suspect > 0:
+            self._suspect -= 1
+            reason = "is damaged, or refers to a frame that is"
             return StreamFrame(index, pts_ns, FrameStatus.CORRUPT, reason, None, None)
         if self._converter is None or not self._converter.takes(picture):
             self._converter = PixelConverter(self._color, picture.width, picture.height, 0)
         return StreamFrame(index, pts_ns, FrameStatus.OK, "", picture, self._converter)
 
+    def _give_up(self, end: int) -> None:
+        for number in [one for one in self._waiting if one < end]:
+            del self._waiting[number]
+            self._note("no picture came from a packet")
+
     def _note(self, message: str) -> None:
+        """Count damage; what may refer to it is not trusted."""
+        self._suspect = _MAX_SUSPECT
         self._corrupt += 1
         self._message = self._message or message

@@ -19,7 +19,7 @@ from training.runs import Run, open_run
 pytestmark = pytest.mark.needs_train
 
 TINY = (
-    "--size 64x64 --validation mouse1 --test mouse2 --flow-frames 2 --dilations 1 2 --threads 2 "
+    "--size 64x64 --validation mouse1 --test mouse2 --flow-frames 2 --dilations 1 2 --threads 1 "
     "--flow-epochs 1 --flow-samples 16 --features-epochs 1 --features-samples 16 "
     "--sequence-epochs 1 --precision 32-true"
 )

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from export import pose
 from export.commands import export
@@ -14,9 +13,10 @@ from export.pose import PoseGraph, TorchEngine, judge_pose
 from service.bundle import read_bundle
 from service.engine import create_engine
 from service.errors import BundleInvalid, InvalidConfig
+from training.commands import evaluate
 from training.data.labels import InvalidLabels
 from training.pose import command
-from training.pose.evaluate import PosePredictions, evaluate_bundle
+from training.pose.evaluate import PosePredictions
 from training.runs import Run, open_run
 
 pytestmark = pytest.mark.needs_train
@@ -42,23 +42,27 @@ def trained(tmp_path_factory: pytest.TempPathFactory, simulated_project: Path) -
     return run
 
 
-def test_an_exported_run_is_a_bundle_whose_engines_agree_with_torch(
-    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    about = tmp_path / "about.md"
+@pytest.fixture(scope="module")
+def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle folder of `trained`, made once: tracing the network takes ten seconds."""
+    models = tmp_path_factory.mktemp("models")
+    about = models / "about.md"
     about.write_text("Finds a small mouse.")
-    arguments = ("--out", tmp_path, "--name", "tiny", "--about", about, "--license", "Apache-2.0")
+    arguments = ("--out", models, "--name", "tiny", "--about", about, "--license", "Apache-2.0")
     assert run_command(export, trained.directory, *arguments) == 0
-    assert "tiny/1" in capsys.readouterr().out
-    bundle = read_bundle(tmp_path / "tiny" / "1")
+    return models / "tiny" / "1"
+
+
+def test_an_exported_run_is_a_bundle_whose_engines_agree_with_torch(
+    trained: Run, exported: Path
+) -> None:
+    bundle = read_bundle(exported)
     assert bundle.manifest.pose is not None
     assert bundle.manifest.pose.keypoints == ("snout", "leftear", "rightear", "tailbase")
     assert "fp32" in bundle.manifest.precisions["onnxruntime"]
     assert "Finds a small mouse." in bundle.document("card")
-    assert {row["engine"] for row in json.loads(bundle.document("parity"))["rows"]} == {
-        "onnxruntime",
-        "openvino",
-    }
+    rows = json.loads(bundle.document("parity"))["rows"]
+    assert {row["engine"] for row in rows} == {"onnxruntime", "openvino"}
 
     frames = np.random.default_rng(1).integers(0, 256, (3, 64, 96, 3), np.uint8)
     expected = TorchEngine(PoseGraph(pose.read_network(trained))).run({"frames": frames})
@@ -71,36 +75,39 @@ def test_an_exported_run_is_a_bundle_whose_engines_agree_with_torch(
             assert answers.shape == (len(batch), 1, 4, 3)
             assert np.abs(answers - expected["keypoints"][: len(batch)]).max() < 0.01
 
-    with pytest.raises(InvalidConfig, match="--replace"):
-        run_command(export, trained.directory, *arguments, "--version", "1")
+
+def test_evaluating_the_test_frames_gives_the_figures_of_the_bundle(
+    trained: Run, exported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = trained.config["data"][0]
-    figures = evaluate_bundle(
-        bundle, [Path(data)], part="test", engine="auto", precision="fp32", threads=1
-    )
-    assert figures["mean_error_px"] == pytest.approx(
-        bundle.manifest.provenance.metrics["mean_error_px"], abs=0.05
-    )
+    assert run_command(evaluate, exported, data, "--precision", "fp32", "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    stated = read_bundle(exported).manifest.provenance.metrics
+    assert {"mean_error_px", "rmse_px", "per_keypoint"} <= set(figures)
+    assert figures["mean_error_px"] == pytest.approx(stated["mean_error_px"], abs=0.05)
+    assert figures["frames"] == 2
+
+
+def test_an_existing_version_is_refused_before_anything_is_computed(
+    trained: Run, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pose, "draft_bundle", lambda *_, **__: pytest.fail("work was done"))
+    models = exported.parents[1]
+    with pytest.raises(InvalidConfig, match="--replace"):
+        run_command(export, trained.directory, "--out", models, "--name", "tiny", "--version", "1")
 
 
 def test_a_graph_that_disagrees_with_the_network_is_refused_and_leaves_nothing(
-    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Run, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Shifted(torch.nn.Module):
-        """A wrong graph: everything one px to the right."""
-
-        def __init__(self, graph: PoseGraph) -> None:
-            super().__init__()
-            self.network = graph
-
-        def forward(self, frames: Tensor) -> Tensor:
-            return self.network(frames) + torch.tensor([1.0, 0.0, 0.0])
-
-    write = pose.export_pose_graph
-    monkeypatch.setattr(
-        pose, "export_pose_graph", lambda graph, *rest: write(Shifted(graph), *rest)
-    )
+    other = shutil.copytree(trained.directory, tmp_path / "runs" / "other")
+    checkpoint = other / "checkpoints" / "best.ckpt"
+    stored = torch.load(checkpoint, weights_only=True)
+    stored["state_dict"]["network.head.bias"][4:] += 0.1  # every point, by 0.8 px of the input
+    torch.save(stored, checkpoint)
+    monkeypatch.setattr(pose, "export_pose_graph", lambda *_: exported / "pose.onnx")
     with pytest.raises(BundleInvalid, match="disagrees with torch"):
-        run_command(export, trained.directory, "--out", tmp_path / "models", "--name", "tiny")
+        run_command(export, other, "--out", tmp_path / "models", "--name", "tiny")
     assert not list(tmp_path.rglob("bundle.json"))
 
 

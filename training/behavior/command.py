@@ -71,6 +71,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--min-bout-frames", type=int, help="shortest bout; 1st percentile of labels if absent"
     )
     parser.add_argument(
+        "--feature-copies", type=int, default=2, help="features stored plain and augmented"
+    )
+    parser.add_argument(
+        "--most-stretches", type=int, help="stretches that the sequence trains on; all if absent"
+    )
+    parser.add_argument(
         "--held-out-stride", type=int, default=1, help="every how many-th held-out window is used"
     )
     for stage, epochs, samples in (

@@ -21,7 +21,9 @@ def stored_features(
     features: FeatureNetwork,
     footage: Sequence[Footage],
     settings: BehaviorTraining,
-    copies: Sequence[int],
+    *,
+    copies: Sequence[int] = (),
+    most: int | None = None,
 ) -> list[tuple[NDArray[np.float32], NDArray[np.int8]]]:
     """Return (T, D) features and (T, C) labels of all labelled stretches, none over a clip limit.
 
@@ -32,21 +34,29 @@ def stored_features(
         settings: of the training.
         copies: numbers of further, augmented copies; a stretch has one draw for all its frames,
             so that the sequence learns from features as varied as those of new recordings.
+        most: largest number of stretches, drawn at random; None takes all.
     """
     flow.eval()
     features.eval()
     past = settings.flow_frames
     augmenter = ClipAugmenter(settings.augment)
+    stretches = [
+        (number, first, end)
+        for number, one in enumerate(footage)
+        for first, end in one.labelled_stretches(past, settings.stretch_frames)
+    ]
+    if most is not None and most < len(stretches):
+        drawn = np.random.default_rng(settings.seed).permutation(len(stretches))[:most]
+        stretches = [stretches[index] for index in sorted(drawn)]
     result = []
-    for number, one in enumerate(footage):
-        for first, end in one.labelled_stretches(past, settings.stretch_frames):
-            frames = one.frames[first - past : end]
-            labels = one.labels[first:end]
-            result.append((_features(flow, features, frames, settings), labels))
-            for copy in copies:
-                random = np.random.default_rng((settings.seed, copy, number, first))
-                changed = augmenter(frames, random)
-                result.append((_features(flow, features, changed, settings), labels))
+    for number, first, end in stretches:
+        frames = footage[number].frames[first - past : end]
+        labels = footage[number].labels[first:end]
+        result.append((_features(flow, features, frames, settings), labels))
+        for copy in copies:
+            random = np.random.default_rng((settings.seed, copy, number, first))
+            changed = augmenter(frames, random)
+            result.append((_features(flow, features, changed, settings), labels))
     return result
 
 

@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _SLOPE = 0.1
+_FLAT = 1e-4
+"""Squared slopes, in gray levels of [0, 1] per cell, below which no motion is guessed."""
+_SPARSITY_WEIGHT = 0.002
+"""Where nothing tells of motion, the answer is none."""
 _SSIM_WINDOW, _SSIM_SIGMA = 11, 1.5
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 _SMOOTHNESS_WEIGHTS = (0.01, 0.02, 0.04, 0.08)
@@ -19,6 +23,10 @@ _SMOOTHNESS_WEIGHTS = (0.01, 0.02, 0.04, 0.08)
 
 class FlowNetwork(nn.Module):
     """A small U-Net: two neighboring frames to the flow between them at half resolution.
+
+    Beside the frames, each level gets the normal flow of its resolution: the motion along the
+    gradient that explains the difference of the frames (Horn and Schunck 1981). It is a first
+    guess that needs no training, so that a few thousand pairs teach the rest.
 
     Args:
         channels: frame channels, 1 or 3; the network looks at their mean.
@@ -38,9 +46,9 @@ class FlowNetwork(nn.Module):
                 block.append(_conv(after, after, 3, stride=1))
             self.down.append(nn.Sequential(*block))
             before = after
-        self.predict = nn.ModuleList(_predict(one) for one in widths)
+        self.predict = nn.ModuleList(_predict(one + 2) for one in widths)
         self.up = nn.ModuleList(
-            _conv(skip + deep + 2, skip, 3, stride=1) for skip, deep in pairwise(widths)
+            _conv(skip + deep + 4, skip, 3, stride=1) for skip, deep in pairwise(widths)
         )
 
     def forward(self, pairs: Tensor) -> list[Tensor]:
@@ -54,15 +62,41 @@ class FlowNetwork(nn.Module):
         for block in self.down:
             maps = block(maps)
             skips.append(maps)
-        flows = [self.predict[-1](maps)]
+        guesses = [
+            normal_flow(pairs, 2 ** (level + 1), (skip.shape[2], skip.shape[3]))
+            for level, skip in enumerate(skips)
+        ]
+        flows = [self.predict[-1](torch.cat([maps, guesses[-1]], dim=1))]
         for level in range(len(skips) - 2, -1, -1):
-            skip = skips[level]
+            skip, guess = skips[level], guesses[level]
             size = skip.shape[-2:]
             raised = functional.interpolate(maps, size=size, mode="nearest")
             flow = functional.interpolate(flows[0], size=size, mode="bilinear")
-            maps = self.up[level](torch.cat([skip, raised, flow], dim=1))
-            flows.insert(0, self.predict[level](maps) + flow)
+            maps = self.up[level](torch.cat([skip, raised, flow, guess], dim=1))
+            flows.insert(0, self.predict[level](torch.cat([maps, guess], dim=1)) + flow)
         return flows
+
+
+def normal_flow(pairs: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """Motion along the gradient, in windows of 5 cells, at 1 / `stride` of the resolution.
+
+    Args:
+        pairs: (B, 2, H, W) gray levels in [0, 1].
+        stride: px per cell.
+        size: (h, w) of the answer.
+
+    Returns:
+        (B, 2, h, w) px of the full size per frame, at most 1.5 cells to either side.
+    """
+    small = functional.adaptive_avg_pool2d(pairs, size)
+    change = small[:, 1:] - small[:, :1]
+    middle = functional.pad(small.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    x = (middle[:, :, 1:-1, 2:] - middle[:, :, 1:-1, :-2]) / 2
+    y = (middle[:, :, 2:, 1:-1] - middle[:, :, :-2, 1:-1]) / 2
+    slopes = torch.cat([x, y], dim=1)
+    explained = functional.avg_pool2d(slopes * change, 5, 1, 2)
+    steepness = functional.avg_pool2d((slopes * slopes).sum(dim=1, keepdim=True), 5, 1, 2)
+    return (-explained / (steepness + _FLAT)).clamp(-1.5, 1.5) * stride
 
 
 def gray_pairs(frames: Tensor) -> Tensor:
@@ -76,8 +110,8 @@ def flow_loss(pairs: Tensor, flows: list[Tensor]) -> tuple[Tensor, dict[str, Ten
     """Self-supervised loss of motion networks (Zhu et al. 2017, arXiv 1704.00389).
 
     At each scale the second frame, sampled where the flow points, must rebuild the first one:
-    mean of 1 - SSIM, plus a Charbonnier penalty on the differences, plus a small one on the
-    flow's gradients.
+    mean of 1 - SSIM, plus a Charbonnier penalty on the differences, plus small ones on the
+    flow's gradients and its amount.
 
     Args:
         pairs: (B, 2, H, W) in [0, 1].
@@ -94,7 +128,8 @@ def flow_loss(pairs: Tensor, flows: list[Tensor]) -> tuple[Tensor, dict[str, Ten
         similarity = structural_similarity(small[:, :1], rebuilt).mean()
         difference = _charbonnier(small[:, :1] - rebuilt, 0.4, 1e-4).mean()
         smoothness = _smoothness(flow)
-        total = total + (1.0 - similarity) + difference + weight * smoothness
+        penalty = weight * smoothness + _SPARSITY_WEIGHT * flow.abs().mean()
+        total = total + (1.0 - similarity) + difference + penalty
         if not figures:
             l1 = (small[:, :1] - rebuilt).abs().mean()
             figures = {"ssim": similarity, "l1": l1, "smoothness": smoothness}

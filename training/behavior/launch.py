@@ -65,6 +65,8 @@ def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
         ),
         sequence=StageSettings(epochs=arguments.sequence_epochs),
         sequence_dilations=tuple(arguments.dilations),
+        feature_copies=arguments.feature_copies,
+        most_stretches=arguments.most_stretches,
         held_out_stride=arguments.held_out_stride,
         min_bout_frames=arguments.min_bout_frames,
         augment=ClipAugmentSettings(

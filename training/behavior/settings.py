@@ -66,8 +66,10 @@ class BehaviorTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     sequence_dilations: tuple[int, ...] = (1, 2, 4, 8)
     stretch_frames: int = 120
     """Longest stretch of stored features that the sequence is trained on."""
-    feature_copies: int = 4
+    feature_copies: int = 2
     """How many times features are stored: once plain, the others augmented."""
+    most_stretches: int | None = None
+    """Train the sequence on that many stretches, drawn at random; None takes all."""
     held_out_stride: int = 1
     """Every how many-th held-out window is looked at after an epoch of the features."""
     min_bout_frames: int | None = None

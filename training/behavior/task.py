@@ -19,6 +19,9 @@ from training.data.behavior_windows import SequenceSample, WindowSample
 MONITOR = "heldout_loss"
 _BACKBONE_FACTOR = 0.3
 """Pretrained layers learn more slowly than new ones."""
+_FIXED_BLOCKS = 4
+"""First blocks of the backbone, edges and textures, which stay as ImageNet left them: they are
+half of the training's cost, and a few hundred clips do not improve them."""
 
 
 class _Task(LightningModule):  # type: ignore[misc]  # Lightning is untyped here
@@ -108,6 +111,8 @@ class FeatureTask(_ClassifyingTask):
     def __init__(self, network: FeatureNetwork, flow: FlowNetwork, **rest: Any) -> None:
         super().__init__(**rest)
         self.network = network.to(memory_format=torch.channels_last)
+        for block in network.backbone.features[:_FIXED_BLOCKS]:
+            block.requires_grad_(False)
         # A tuple hides the frozen network from Lightning: not trained, not stored twice.
         self._flow = (flow.eval().to(memory_format=torch.channels_last),)
 
@@ -131,9 +136,10 @@ class FeatureTask(_ClassifyingTask):
         pretrained = list(self.network.backbone.parameters())
         known = {id(one) for one in pretrained}
         fresh: Iterable[Tensor] = [one for one in self.parameters() if id(one) not in known]
+        tuned = [one for one in pretrained if one.requires_grad]
         return [
             {"params": fresh, "lr": self._learning_rate},
-            {"params": pretrained, "lr": self._learning_rate * _BACKBONE_FACTOR},
+            {"params": tuned, "lr": self._learning_rate * _BACKBONE_FACTOR},
         ]
 
 

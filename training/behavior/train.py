@@ -48,6 +48,8 @@ from training.runs import Run, Split
 log = logging.getLogger("ethostream.training")
 
 _HELD_OUT_PAIRS = 256
+_WIDEST_GAP, _SHIFT_PX = 3, 4.0
+"""Flow trains on larger motions than it will mostly see; see `FlowPairs`."""
 _NO_CHANGE = ClipAugmentSettings(
     mirror_probability=0.0,
     rotation_degrees=0.0,
@@ -99,7 +101,7 @@ def train_behavior(run: Run, *, weights: Path | None, resume: bool) -> Path:
     features = _feature_network(settings, weights)
     _train_features(run, settings, flow, features, training, validation, resume=resume)
     sequence = _sequence_head(settings)
-    held_out = stored_features(flow, features, validation, settings, ())
+    held_out = stored_features(flow, features, validation, settings)
     _train_sequence(run, settings, flow, features, sequence, training, held_out, resume=resume)
     _write_decisions(run, settings, sequence, training, held_out)
     return run.directory
@@ -212,8 +214,20 @@ def _train_flow(
 ) -> None:
     stage = settings.flow
     task = FlowTask(network, **_optimizer(settings, "flow", stage.samples_per_epoch))
-    pairs = FlowPairs(training, ClipAugmenter(settings.augment), seed=settings.seed)
-    held_out = FlowPairs(validation, ClipAugmenter(_NO_CHANGE), seed=settings.seed)
+    pairs = FlowPairs(
+        training,
+        ClipAugmenter(settings.augment),
+        widest_gap=_WIDEST_GAP,
+        shift_px=_SHIFT_PX,
+        seed=settings.seed,
+    )
+    held_out = FlowPairs(
+        validation,
+        ClipAugmenter(_NO_CHANGE),
+        widest_gap=_WIDEST_GAP,
+        shift_px=_SHIFT_PX,
+        seed=settings.seed,
+    )
     _fit(
         run,
         settings,
@@ -291,7 +305,9 @@ def _train_sequence(
         _load_best(_stage_run(run, "sequence"), network)
         return
     copies = tuple(range(1, settings.feature_copies))
-    stretches = stored_features(flow, features, training, settings, copies)
+    stretches = stored_features(
+        flow, features, training, settings, copies=copies, most=settings.most_stretches
+    )
     counts, frames = _label_counts(training)
     task = SequenceTask(
         network,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TypedDict
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -33,25 +34,45 @@ class SequenceSample(TypedDict):
 
 
 class FlowPairs(Dataset[Tensor]):
-    """Random pairs of neighboring frames, (2, H, W, C) uint8, forward or backward in time.
+    """Random pairs of near frames, (2, H, W, C) uint8, forward or backward in time.
 
-    A key is (epoch, index), so that a resumed training sees what comes next.
+    Args:
+        footage: recordings; both frames of a pair are of one clip.
+        augmenter: changes both frames alike.
+        widest_gap: frames between the two, drawn from 1; animals often move less than a px from
+            one frame to the next, which teaches little.
+        shift_px: half of the pairs are also displaced against each other by up to this, px.
+        seed: of all choices. A key is (epoch, index), so that a resumed training sees what
+            comes next.
     """
 
-    def __init__(self, footage: Sequence[Footage], augmenter: ClipAugmenter, *, seed: int) -> None:
+    def __init__(
+        self,
+        footage: Sequence[Footage],
+        augmenter: ClipAugmenter,
+        *,
+        widest_gap: int = 1,
+        shift_px: float = 0.0,
+        seed: int,
+    ) -> None:
         self._footage = footage
-        self._pairs = flow_pairs(footage)
+        self._pairs = [flow_pairs(footage, gap) for gap in range(1, widest_gap + 1)]
         self._augmenter = augmenter
+        self._shift_px = shift_px
         self._seed = seed
 
     def __getitem__(self, key: tuple[int, int]) -> Tensor:
         """Return pair `index` of the epoch."""
         random = np.random.default_rng((self._seed, *key))
-        recording, frame = self._pairs[int(random.integers(len(self._pairs)))]
-        pair = self._footage[recording].frames[frame : frame + 2]
+        gap = int(random.integers(len(self._pairs)))
+        recording, frame = self._pairs[gap][int(random.integers(len(self._pairs[gap])))]
+        pair = self._footage[recording].frames[[frame, frame + gap + 1]]
         if random.random() < 0.5:
             pair = pair[::-1]
-        return torch.from_numpy(self._augmenter(pair, random))
+        pair = self._augmenter(pair, random)
+        if random.random() < 0.5 and self._shift_px:
+            pair[1] = _displace(pair[1], random.uniform(-self._shift_px, self._shift_px, 2))
+        return torch.from_numpy(pair)
 
 
 class TrainingWindows(Dataset[WindowSample]):
@@ -137,8 +158,8 @@ class FeatureStretches(Dataset[SequenceSample]):
         return len(self._stretches)
 
 
-def flow_pairs(footage: Sequence[Footage]) -> list[tuple[int, int]]:
-    """List (recording, first frame) of all pairs of neighboring frames within a clip.
+def flow_pairs(footage: Sequence[Footage], gap: int = 1) -> list[tuple[int, int]]:
+    """List (recording, first frame) of all pairs of frames within a clip, `gap` frames apart.
 
     Raises:
         InvalidConfig: there is none.
@@ -147,10 +168,12 @@ def flow_pairs(footage: Sequence[Footage]) -> list[tuple[int, int]]:
         (index, frame)
         for index, one in enumerate(footage)
         for first, end in one.clips
-        for frame in range(first, end - 1)
+        for frame in range(first, end - gap)
     ]
     if not pairs:
-        raise InvalidConfig("no recording has two neighboring frames; give longer recordings")
+        raise InvalidConfig(
+            f"no clip of any recording is longer than {gap} frames; give longer recordings"
+        )
     return pairs
 
 
@@ -181,3 +204,11 @@ def sampling_weights(labels: NDArray[np.int8], exponent: float) -> NDArray[np.fl
     rarest = np.where(np.isinf(rarest), none_share, rarest)
     weights: NDArray[np.float64] = (1.0 / rarest) ** exponent
     return weights
+
+
+def _displace(frame: NDArray[np.uint8], offset_px: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Move the content of an (H, W, C) frame, edges repeated."""
+    matrix = np.column_stack([np.eye(2), offset_px])
+    size = (frame.shape[1], frame.shape[0])
+    moved = cv2.warpAffine(frame, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.uint8).reshape(frame.shape)

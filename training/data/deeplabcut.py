@@ -1,9 +1,10 @@
 """Reads the labels of a DeepLabCut project with one animal.
 
-labeled-data/<video>/CollectedData_<scorer>.csv (or .h5 where there is no .csv) beside the
-pictures. The first three rows of a CSV are scorer, bodyparts and coords; every other row is a
-picture's path, as one cell (`labeled-data/m4s1/img0000.png`) or as three, and x, y of each body
-part in px, pixel indices, empty where it was not placed.
+labeled-data/<video>/CollectedData_<scorer>.csv (or .h5 where there is no .csv: HDF5 tables can
+hold pickled values, text cannot) beside the pictures. The first three rows of a CSV are scorer,
+bodyparts and coords; every other row is a picture's path, as one cell
+(`labeled-data/m4s1/img0000.png`) or as three, and x, y of each body part in px, pixel indices,
+empty where it was not placed.
 """
 
 import csv

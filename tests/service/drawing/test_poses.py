@@ -59,9 +59,33 @@ def test_a_trail_fades_towards_its_oldest_end_and_has_gaps() -> None:
     assert (image[30, 39:42] == 90).all()
 
 
-def test_centers_are_means_of_confident_points_only() -> None:
-    keypoints_xy = np.array([[[[0, 0], [10, 20], [500, 500]]], [[[1, 1]] * 3]], np.float32)
-    confidence = np.array([[[0.9, 0.9, 0.1]], [[0.1, np.nan, 0.2]]], np.float32)
+def walk(frames: int = 100) -> tuple[np.ndarray, np.ndarray]:
+    """One animal of two keypoints, 40 px apart, that walks 1 px to the right a frame."""
+    x = np.arange(frames, dtype=np.float32)
+    keypoints_xy = np.zeros((frames, 1, 2, 2), np.float32)
+    keypoints_xy[:, 0, 0, 0] = x
+    keypoints_xy[:, 0, 1, 0] = x + 40
+    return keypoints_xy, np.full((frames, 1, 2), 0.9, np.float32)
+
+
+def test_a_center_does_not_jump_while_a_keypoint_is_lost_for_a_moment() -> None:
+    keypoints_xy, confidence = walk()
+    confidence[20:40, 0, 1] = 0.1
+    keypoints_xy[20:40, 0, 1] = 500
     centers = body_centers(keypoints_xy, confidence, 0.6)
-    np.testing.assert_allclose(centers[0, 0], [5, 10])
-    assert np.isnan(centers[1]).all()
+    np.testing.assert_allclose(centers[:, 0, 0], np.arange(100) + 20)
+
+
+def test_a_center_is_unknown_while_a_keypoint_is_lost_for_long_or_has_not_come() -> None:
+    keypoints_xy, confidence = walk()
+    confidence[:5, 0, 0] = np.nan
+    confidence[40:75, 0, 1] = 0.1
+    unknown = np.isnan(body_centers(keypoints_xy, confidence, 0.6)[:, 0, 0])
+    assert np.flatnonzero(unknown).tolist() == [*range(5), *range(40, 75)]
+
+
+def test_a_keypoint_that_is_hardly_ever_seen_does_not_count() -> None:
+    keypoints_xy, confidence = walk()
+    confidence[30:, 0, 1] = 0.1
+    centers = body_centers(keypoints_xy, confidence, 0.6)
+    np.testing.assert_allclose(centers[:, 0, 0], np.arange(100))

@@ -35,12 +35,10 @@ def test_one_animal_has_the_three_levels(results: VideoResults, tmp_path: Path) 
     assert table.loc[7].isna().all()
 
 
-def test_the_file_is_a_table_that_can_be_searched(results: VideoResults, tmp_path: Path) -> None:
+def test_the_file_is_in_table_format(results: VideoResults, tmp_path: Path) -> None:
     write_h5(results, tmp_path, "cage 4")
     with tables.open_file(str(tmp_path / f"cage 4{SCORER}.h5")) as file:
-        assert file.root.df_with_missing._v_attrs.table_type == "appendable_multiframe" or (
-            "table" in file.root.df_with_missing
-        )
+        assert "table" in file.root.df_with_missing
 
 
 def test_several_animals_have_the_level_of_individuals(

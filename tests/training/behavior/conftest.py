@@ -1,8 +1,10 @@
 """Tiny labelled recordings out of the simulation."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from service.simulation import SimulationSettings, simulate, write_recording
 
@@ -20,3 +22,12 @@ def write_behavior_project(folder: Path, recordings: int) -> Path:
 @pytest.fixture(scope="session")
 def behavior_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_behavior_project(tmp_path_factory.mktemp("behavior") / "project", 3)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: a second thread costs more than it gives, above all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

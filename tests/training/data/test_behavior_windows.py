@@ -55,6 +55,20 @@ def test_flow_pairs_stay_within_their_clip() -> None:
     assert {tuple(sorted(pair)) for pair in seen} == {(frame, frame + 1) for _, frame in pairs}
 
 
+def test_wider_flow_pairs_stay_within_their_clip_too() -> None:
+    drawn = FlowPairs([make_footage()], ClipAugmenter(STILL), widest_gap=3, seed=1)
+    seen = [levels(drawn[0, index].numpy()) for index in range(300)]
+    assert {abs(first - second) for first, second in seen} == {1, 2, 3}
+    assert all(clip_of(first) == clip_of(second) for first, second in seen)
+
+
+def test_displaced_pairs_hold_the_first_frame_as_it_was() -> None:
+    drawn = FlowPairs([make_footage()], ClipAugmenter(STILL), shift_px=3.0, seed=1)
+    assert drawn[0, 0].shape == (2, 8, 8, 1)
+    with pytest.raises(InvalidConfig, match="no clip of any recording is longer than 8 frames"):
+        flow_pairs([make_footage()], 8)
+
+
 def test_windows_stay_within_their_clip_and_leave_out_what_is_not_labelled() -> None:
     windows = HeldOutWindows([make_footage()], 3, stride=1)
     found = [levels(windows[index]["frames"]) for index in range(len(windows))]

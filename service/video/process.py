@@ -1,0 +1,200 @@
+"""One decode worker as the server sees it: a process, its socket, the memory they share."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from service.values import FrameStatus, VideoFrame
+from service.video import messages
+from service.video.messages import ServerEnd, ToServer, ToWorker
+from service.video.ring import FrameRing, create_memory
+
+log = structlog.get_logger()
+
+# Small enough for a container's memory, large enough to even out key frames.
+_RING_BYTES = 96 << 20
+# Two are written and read at the same time, one more evens out.
+_MIN_SLOTS = 3
+# A worker that does not leave a job in this time is ended.
+_STOP_S = 2.0
+
+
+class WorkerDied(Exception):
+    """The process ended, or hung and was ended; the text says how."""
+
+
+class Worker:
+    """One worker process and its socket; used by one job at a time."""
+
+    def __init__(self, *, slots: int, stall_timeout_s: float) -> None:
+        """Start the process.
+
+        Args:
+            slots: frames that may lie between the worker and the server, at most.
+            stall_timeout_s: time without any sign of life after which the process is ended.
+        """
+        self._max_slots = slots
+        self._stall_timeout_s = stall_timeout_s
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # Not multiprocessing: that runs the program's main module again in each worker, and
+            # needs every script that decodes to be guarded.
+            module_folders = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "service.video.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": module_folders},
+            )
+        self._end = ServerEnd(ours)
+        self._inbox: deque[ToServer] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._gone = False
+        self._has_stalled = False
+        self._ring: FrameRing | None = None
+        self._shape: tuple[int, ...] = ()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(ours.fileno(), self._on_readable)
+
+    @property
+    def process_id(self) -> int:
+        """Id of the worker process."""
+        return self._process.pid
+
+    @property
+    def gone(self) -> bool:
+        """Whether the process is known to have ended."""
+        return self._gone
+
+    def is_alive(self) -> bool:
+        """Look whether the process runs."""
+        if not self._gone and self._process.poll() is not None:
+            self.kill()
+        return not self._gone
+
+    def send(self, message: ToWorker) -> None:
+        """Send a small message; one to a worker that is gone is lost, `receive` will tell."""
+        with suppress(OSError):
+            self._end.send(message)
+
+    async def send_large(self, message: ToWorker) -> None:
+        """Send a message of any size."""
+        with suppress(OSError):
+            await self._loop.sock_sendall(self._end.socket, messages.pack(message))
+
+    async def receive(self) -> ToServer:
+        """Wait for the next message other than a sign of life; sets up memory where asked to.
+
+        Raises:
+            WorkerDied: the process ended, or gave no sign of life for too long.
+        """
+        while True:
+            while self._inbox:
+                message = self._inbox.popleft()
+                if isinstance(message, messages.NeedRing):
+                    self._make_ring(message.shape)
+                elif not isinstance(message, messages.Beat):
+                    return message
+            if self._gone:
+                raise WorkerDied(await self._describe_end())
+            self._waiter = self._loop.create_future()
+            timer = self._loop.call_later(self._stall_timeout_s, self._on_stall)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+
+    def frame(self, row: messages.Row) -> VideoFrame:
+        """Return a row with its pixels, which stay valid until `free(row)`."""
+        pixels = None
+        if row.slot >= 0:
+            assert self._ring is not None, (
+                "a worker sends pixels only into memory that it was given"
+            )
+            pixels = self._ring.view(row.slot, self._shape)
+        return VideoFrame(row.frame_index, row.pts_ns, FrameStatus(row.status), pixels)
+
+    def free(self, row: messages.Row) -> None:
+        """Give a row's memory back to the worker."""
+        if row.slot >= 0:
+            self.send(messages.FreeSlot(row.slot))
+
+    async def leave_job(self) -> bool:
+        """End the job that runs, if one does; False where the process had to be ended for it."""
+        self.send(messages.Stop())
+        try:
+            async with asyncio.timeout(_STOP_S):
+                while not isinstance(await self.receive(), messages.Stopped):
+                    pass
+        except (TimeoutError, WorkerDied):
+            self.kill()
+            return False
+        finally:
+            self._ring = None
+        return True
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if not self._gone:
+            self._gone = True
+            self._loop.remove_reader(self._end.socket.fileno())
+            self._end.socket.close()
+        self._ring = None
+        with suppress(OSError):
+            self._process.kill()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait_end(self) -> int:
+        """Wait for the end of a process that was killed or whose socket closed; its exit code."""
+        return await asyncio.to_thread(self._process.wait)
+
+    def _make_ring(self, shape: tuple[int, ...]) -> None:
+        slot_bytes = 1
+        for size in shape:
+            slot_bytes *= size
+        slots = max(_MIN_SLOTS, min(self._max_slots, _RING_BYTES // slot_bytes))
+        descriptor = create_memory(slots * slot_bytes)
+        try:
+            self._ring = FrameRing(descriptor, slots, slot_bytes)
+            self._shape = shape
+            with suppress(OSError):
+                self._end.send(messages.Ring(slots, slot_bytes), descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _on_readable(self) -> None:
+        try:
+            self._inbox.extend(self._end.receive())
+        except BlockingIOError:
+            return
+        except EOFError:
+            self.kill()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _on_stall(self) -> None:
+        # Bytes that came while this process was busy count: they are seen before the verdict.
+        self._on_readable()
+        if not self._inbox and not self._gone:
+            log.warning("decode worker hangs", process_id=self.process_id)
+            self._has_stalled = True
+            self.kill()
+
+    async def _describe_end(self) -> str:
+        code = await self.wait_end()
+        if self._has_stalled:
+            return f"the decoder gave no sign of life for {self._stall_timeout_s:g} s and was ended"
+        return (
+            f"the decode process was ended by signal {-code}"
+            if code < 0
+            else (f"the decode process ended with code {code}")
+        )

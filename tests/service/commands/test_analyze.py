@@ -1,0 +1,93 @@
+"""`ethostream analyze` as people call it, with a shipped bundle, here and through a server."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.commands._shipped import SHIPPED_MODELS
+from service.demo.server_process import start_server
+from service.results import read_results
+from service.simulation import SimulationSettings, simulate, write_recording
+
+MODEL = "openfield-mouse"
+
+
+def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ethostream.commands", "analyze", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    settings = SimulationSettings(width_px=320, height_px=240, duration_s=1.0, seed=2)
+    return write_recording(simulate(settings), folder, name="field").video
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("server") / "server.log"
+    with start_server(SHIPPED_MODELS, [MODEL], log=log) as process:
+        yield process.wait_until_serving(90)
+
+
+def test_a_server_and_this_process_give_the_same_results_and_a_bad_file_is_told(
+    video: Path, server: str, tmp_path: Path
+) -> None:
+    bad = tmp_path / "noise.mp4"
+    bad.write_bytes(np.random.default_rng(0).bytes(5000))
+    here = call(video, bad, "--model", MODEL, "--out", tmp_path / "here", "--json")
+    assert here.returncode == 1
+    report = json.loads(here.stdout)
+    assert report["failed"] == 1
+    assert [one["state"] for one in report["videos"]] == ["done", "failed"]
+    assert "noise.mp4" in report["videos"][1]["message"]
+
+    there = call(video, "--server", server, "--model", MODEL, "--out", tmp_path / "there")
+    assert there.returncode == 0, there.stderr
+    assert "1 analyzed, 0 skipped, 0 failed" in there.stdout
+    ours = read_results(tmp_path / "here" / "field.parquet")
+    theirs = read_results(tmp_path / "there" / "field.parquet")
+    assert len(ours) == len(theirs) == 30
+    np.testing.assert_array_equal(ours.frame_index, theirs.frame_index)
+    np.testing.assert_allclose(ours.poses[0].keypoints_xy, theirs.poses[0].keypoints_xy, atol=0.5)
+    assert (
+        ours.provenance.bundles[0].manifest_sha256 == theirs.provenance.bundles[0].manifest_sha256
+    )
+    assert ours.provenance.source == theirs.provenance.source
+
+    again = call(video, "--server", server, "--model", MODEL, "--out", tmp_path / "there")
+    assert again.returncode == 0
+    assert "skipped, finished before" in again.stdout
+
+
+def test_a_bundle_that_does_not_exist_is_an_error_that_lists_those_that_do(video: Path) -> None:
+    done = call(video, "--model", "unicorn")
+    assert done.returncode == 1
+    assert "unicorn" in done.stderr
+    assert MODEL in done.stderr
+
+
+def test_a_server_that_is_not_there_is_an_error(video: Path) -> None:
+    done = call(video, "--server", "127.0.0.1:1", "--model", MODEL)
+    assert done.returncode == 1
+    assert "127.0.0.1:1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--crop", "1,2,3", "not X,Y,W,H"),
+        ("--parallel", "0", "--parallel is at least 1"),
+        ("--format", "xlsx", "invalid choice"),
+    ],
+)
+def test_a_wrong_option_is_refused(video: Path, option: str, value: str, message: str) -> None:
+    done = call(video, option, value)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr

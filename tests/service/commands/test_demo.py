@@ -1,0 +1,103 @@
+"""`ethostream demo` as people call it, with a shipped bundle."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from service.simulation import SimulationSettings, simulate, write_recording
+
+MODEL = "openfield-mouse"
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "ethostream.commands", "demo", *map(str, arguments)]
+
+
+def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=180, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds of a small recording, without its truth."""
+    settings = SimulationSettings(width_px=160, height_px=120, duration_s=4.0)
+    files = write_recording(simulate(settings), tmp_path_factory.mktemp("videos"), name="mine")
+    files.truth_json.unlink()
+    return files.video
+
+
+def test_a_simulated_recording_goes_both_ways_and_everything_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "demo-output"
+    done = call("--model", MODEL, "--duration", "1", "--speed", "0", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "exactly once and in order; live and archive agree" in " ".join(done.stdout.split())
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["passed"]
+    (video,) = summary["videos"]
+    assert video["live"]["answers"] == video["archive"]["answers"] == 30
+    assert video["difference_px"] <= 0.5
+    assert 0 < video["live"]["keypoint_error_px"] < 60
+    assert 0 < video["live"]["keypoint_ms_p50"] <= video["live"]["keypoint_ms_p99"]
+    written = {path.name for path in out.iterdir()}
+    assert written >= {
+        "overlay.mp4",
+        "trajectory.png",
+        "recording.parquet",
+        f"recordingethostream_{MODEL}_v1.h5",
+        f"recordingethostream_{MODEL}_v1.csv",
+        "server.log",
+    }
+    assert '"event": "stopped"' in (out / "server.log").read_text()
+
+
+def test_a_video_of_ones_own_is_shown_without_truth(video: Path, tmp_path: Path) -> None:
+    arguments = ("--model", MODEL, "--frame-limit", "10", "--speed", "0", "--no-overlay", "--json")
+    done = call(video, *arguments, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    (video,) = json.loads(done.stdout)["videos"]
+    assert video["live"]["frames"] == video["archive"]["frames"] == 10
+    assert video["live"]["keypoint_error_px"] is None
+    assert not (tmp_path / "out" / "overlay.mp4").exists()
+
+
+def test_a_server_that_cannot_start_and_a_video_that_is_not_there_are_told(
+    video: Path, tmp_path: Path
+) -> None:
+    done = call(video, "--model", "unicorn", "--out", tmp_path)
+    assert done.returncode == 1
+    assert "unicorn" in done.stderr
+    done = call(tmp_path / "gone.mp4", "--out", tmp_path)
+    assert done.returncode == 1
+    assert "no file is at" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_server_ends_with_an_interrupted_demo(
+    video: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        command(video, "--model", MODEL, "--out", tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if b"streaming" in line:
+                break
+        time.sleep(1.0)  # in the middle of the stream
+        os.kill(process.pid, number)
+        assert process.wait(40) in (130, 143)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+    assert '"event": "stopped"' in (tmp_path / "server.log").read_text()

@@ -1,0 +1,63 @@
+"""Which videos are found, and how their results are named."""
+
+from pathlib import Path
+
+import pytest
+
+from service.errors import InvalidRequest
+from service.results.plan import plan_videos
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_folders_are_searched_and_other_files_left_alone(tmp_path: Path) -> None:
+    touch(tmp_path, "b.mp4", "a/c.AVI", "a/notes.txt", "a/c.parquet", ".trash/d.mp4", "a/.e.mp4")
+    touch(tmp_path, "a/c_overlay.mp4")
+    planned = plan_videos([tmp_path])
+    assert [str(one.path.relative_to(tmp_path)) for one in planned] == ["a/c.AVI", "b.mp4"]
+    assert [one.out for one in planned] == [tmp_path / "a", tmp_path]
+
+
+def test_an_out_folder_keeps_the_sub_folders(tmp_path: Path) -> None:
+    touch(tmp_path, "videos/day1/x.mp4", "videos/day2/x.mp4", "y.mp4")
+    planned = plan_videos([tmp_path / "videos", tmp_path / "y.mp4"], tmp_path / "out")
+    assert [(one.out.relative_to(tmp_path).as_posix(), one.stem) for one in planned] == [
+        ("out/day1", "x"),
+        ("out/day2", "x"),
+        ("out", "y"),
+    ]
+    assert planned[0].overlay.name == "x_overlay.mp4"
+
+
+def test_a_video_that_is_named_twice_is_planned_once(tmp_path: Path) -> None:
+    touch(tmp_path, "x.mp4")
+    assert len(plan_videos([tmp_path, tmp_path / "x.mp4", tmp_path])) == 1
+
+
+def test_videos_that_differ_in_their_ending_keep_it(tmp_path: Path) -> None:
+    touch(tmp_path, "x.mp4", "x.avi", "y.mp4")
+    assert [one.stem for one in plan_videos([tmp_path])] == ["x.avi", "x.mp4", "y"]
+
+
+def test_a_file_of_any_ending_is_taken_when_it_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "camera.raw")
+    assert plan_videos([tmp_path / "camera.raw"])[0].stem == "camera"
+    assert plan_videos([tmp_path / "gone.mp4"])[0].path.name == "gone.mp4"
+
+
+def test_results_that_would_overwrite_each_other_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a/x.mp4", "b/x.mp4")
+    paths = [tmp_path / "a/x.mp4", tmp_path / "b/x.mp4"]
+    with pytest.raises(InvalidRequest, match=r"a/x\.mp4 and .*b/x\.mp4 would write the same"):
+        plan_videos(paths, tmp_path / "out")
+    assert len(plan_videos(paths)) == 2
+
+
+def test_a_folder_without_a_video_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"no video is in .*\.avi .*\.mp4"):
+        plan_videos([tmp_path])

@@ -1,0 +1,148 @@
+import io
+import os
+import signal
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+
+from service.errors import DecoderFailed, FrameTooLarge
+from service.values import FrameStatus
+from service.video import ChunkDecoder, DecodeWorkers, VideoLimits
+
+SETTINGS = {
+    "h264": {"codec": "libx264", "options": {"tune": "zerolatency", "g": "10"}},
+    "hevc": {
+        "codec": "libx265",
+        "options": {"tune": "zerolatency", "x265-params": "log-level=none:keyint=10"},
+    },
+    "mjpeg": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+}
+
+
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory, make_video):
+    """Byte streams of 30 frames by codec."""
+    folder = tmp_path_factory.mktemp("streams")
+    return {
+        codec: make_video(folder / f"a.{codec}", frames=30, format=codec, **settings).read_bytes()
+        for codec, settings in SETTINGS.items()
+    }
+
+
+async def decode(decoder, data, chunk_bytes):
+    """Feed a stream in pieces; return all frames and the sum of corrupt packets."""
+    frames, corrupt = [], 0
+    for start in range(0, len(data), chunk_bytes):
+        decoded = await decoder.feed(data[start : start + chunk_bytes], pts_ns=start)
+        frames += decoded.frames
+        corrupt += decoded.packets_corrupt
+    decoded = await decoder.flush()
+    return frames + decoded.frames, corrupt + decoded.packets_corrupt
+
+
+@pytest.mark.parametrize("chunk_bytes", [700, 1_000_000])
+@pytest.mark.parametrize("codec", SETTINGS)
+async def test_a_stream_cut_anywhere_gives_all_its_frames(streams, read_number, codec, chunk_bytes):
+    async with DecodeWorkers(1) as workers:
+        decoder = ChunkDecoder(codec, workers=workers)
+        frames, corrupt = await decode(decoder, streams[codec], chunk_bytes)
+    assert corrupt == 0
+    assert [(one.frame_index, read_number(one.pixels)) for one in frames] == [
+        (n, n) for n in range(30)
+    ]
+    assert all(one.pixels.shape == (64, 96, 3) for one in frames)
+    times_ns = [one.pts_ns for one in frames]
+    assert times_ns == sorted(times_ns)
+
+
+async def test_a_damaged_stream_goes_on(streams, read_number):
+    data = bytearray(streams["h264"])
+    starts = [place for place in range(len(data) - 4) if data[place : place + 3] == b"\0\0\1"]
+    sizes = np.diff([*starts, len(data)])
+    target = starts[int(np.argmax(sizes[8:-8])) + 8]  # the largest unit but for the first picture
+    data[target + 6 : target + 40] = bytes(range(100, 134))
+    decoder = ChunkDecoder("h264")
+    frames, corrupt = await decode(decoder, bytes(data), 900)
+    assert corrupt >= 1
+    shown = [read_number(one.pixels) for one in frames if one.status == FrameStatus.OK]
+    assert shown == sorted(shown)
+    assert shown[-1] == 29
+    assert len(shown) >= 15
+    assert Counter(one.pixels is None for one in frames if not one.status.has_pixels)[False] == 0
+
+
+async def test_a_stream_that_changes_size_is_followed(streams, make_video, tmp_path, read_number):
+    larger = make_video(tmp_path / "b.h264", frames=8, size=(128, 96), **SETTINGS["h264"])
+    decoder = ChunkDecoder("h264", color="gray")
+    frames, _ = await decode(decoder, streams["h264"] + larger.read_bytes(), 5000)
+    assert [one.pixels.shape for one in frames] == [(64, 96)] * 30 + [(96, 128)] * 8
+    assert [read_number(one.pixels) for one in frames] == [*range(30), *range(8)]
+
+
+async def test_a_damaged_jpeg_costs_no_other_picture(streams, read_number):
+    pictures = [b"\xff\xd8" + part for part in streams["mjpeg"].split(b"\xff\xd8")[1:]]
+    assert len(pictures) == 30
+    tables, mark, scan = pictures[4].partition(b"\xff\xda")
+    pictures[4] = tables + mark + scan[:12] + b"\x11\xee" * (len(scan) // 2) + b"\xff\xd9"
+    frames, _ = await decode(ChunkDecoder("mjpeg"), b"".join(pictures), 4000)
+    shown = [read_number(one.pixels) for one in frames if one.status == FrameStatus.OK]
+    # JPEG has no checksums: whether the decoder notices is its own affair.
+    assert shown[:4] + shown[-25:] == [n for n in range(30) if n != 4]
+
+
+async def test_noise_before_a_stream_costs_nothing(streams):
+    noise = np.random.default_rng(4).bytes(3000).replace(b"\xff", b"\0")
+    frames, _ = await decode(ChunkDecoder("mjpeg"), noise + streams["mjpeg"], 4000)
+    assert len([one for one in frames if one.status == FrameStatus.OK]) == 30
+
+
+async def test_pixels_belong_to_the_caller(streams):
+    decoder = ChunkDecoder("mjpeg")
+    decoded = await decoder.feed(streams["mjpeg"])
+    copies = [one.pixels.copy() for one in decoded.frames]
+    await decoder.flush()
+    assert len(copies) >= 29
+    assert all(np.array_equal(a, b.pixels) for a, b in zip(copies, decoded.frames, strict=True))
+
+
+async def test_a_picture_over_the_limits_ends_the_stream(streams):
+    decoder = ChunkDecoder("h264", limits=VideoLimits(64, 64))
+    with pytest.raises(FrameTooLarge, match="96x64 px"):
+        await decode(decoder, streams["h264"], 1_000_000)
+    with pytest.raises(DecoderFailed, match="closed"):
+        await decoder.feed(b"\0")
+
+
+async def test_a_killed_worker_is_reported_and_the_pool_recovers(streams):
+    async with DecodeWorkers(1) as workers:
+        decoder = ChunkDecoder("h264", workers=workers)
+        await decoder.feed(streams["h264"][:2000])
+        os.kill(workers.process_ids[0], signal.SIGKILL)
+        with pytest.raises(DecoderFailed, match="signal 9"):
+            await decode(decoder, streams["h264"][2000:], 1000)
+        await decoder.close()
+        frames, _ = await decode(ChunkDecoder("h264", workers=workers), streams["h264"], 4000)
+        assert len(frames) == 30
+
+
+async def test_closing_is_possible_at_any_time(streams):
+    untouched = ChunkDecoder("hevc")
+    assert (await untouched.flush()).frames == []
+    await untouched.close()
+    begun = ChunkDecoder("hevc")
+    await begun.feed(streams["hevc"][:1500])
+    await begun.close()
+    await begun.close()
+
+
+async def test_a_chunk_larger_than_a_socket_holds_is_taken(read_number):
+    noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    buffer = io.BytesIO()
+    for _ in range(20):
+        buffer.write(cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
+    assert len(buffer.getvalue()) > 4_000_000
+    decoder = ChunkDecoder("mjpeg")
+    frames, corrupt = await decode(decoder, buffer.getvalue(), 1 << 30)
+    assert (len(frames), corrupt) == (20, 0)
