@@ -13,7 +13,7 @@ from service.video.base import VideoLimits
 from service.video.still import decode_still
 
 Encoding = Literal["gray8", "rgb24", "bgr24", "jpeg", "png"]
-RAW_CHANNELS: Mapping[str, int] = {"gray8": 1, "rgb24": 3, "bgr24": 3}
+RAW_CHANNELS: Mapping[Encoding, int] = {"gray8": 1, "rgb24": 3, "bgr24": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def read_frame(frame: EncodedFrame | ReadFrame, limits: VideoLimits) -> NDArray[
         return frame.pixels
     if not frame.data:
         raise InvalidFrame(f"frame {index} is 0 bytes; send JPEG, PNG or raw pixels")
-    if frame.encoding not in RAW_CHANNELS:
+    if frame.encoding == "jpeg" or frame.encoding == "png":
         try:
             return decode_still(frame.data, frame.encoding, limits)
         except InvalidFrame as error:

@@ -16,8 +16,10 @@ log = structlog.get_logger("ethostream.calls")
 
 if TYPE_CHECKING:  # the class takes no parameters at run time
     Handler = grpc.RpcMethodHandler[Any, Any]
+    Context = grpc.aio.ServicerContext[Any, Any]
 else:
     Handler = grpc.RpcMethodHandler
+    Context = grpc.aio.ServicerContext
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
 
@@ -141,10 +143,10 @@ def _wrap(handler: Handler | None, wrapper: Wrapper) -> Handler | None:
 
 def _raising(error: EthostreamError) -> Wrapper:
     def wrap(behavior: Callable[..., Any], streams: bool) -> Callable[..., Any]:
-        async def answer(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        async def answer(request: Any, context: Context) -> Any:
             raise error
 
-        async def stream(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        async def stream(request: Any, context: Context) -> Any:
             raise error
             yield
 
@@ -155,7 +157,7 @@ def _raising(error: EthostreamError) -> Wrapper:
 
 def _reporting(method: str) -> Wrapper:
     def wrap(behavior: Callable[..., Any], streams: bool) -> Callable[..., Any]:
-        async def answer(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        async def answer(request: Any, context: Context) -> Any:
             try:
                 response = await behavior(request, context)
             except EthostreamError as error:
@@ -163,7 +165,7 @@ def _reporting(method: str) -> Wrapper:
             metrics.REQUESTS.labels(method, "OK").inc()
             return response
 
-        async def stream(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        async def stream(request: Any, context: Context) -> Any:
             responses = behavior(request, context)
             try:
                 async for response in responses:
@@ -179,7 +181,7 @@ def _reporting(method: str) -> Wrapper:
     return wrap
 
 
-async def _abort(method: str, error: EthostreamError, context: grpc.aio.ServicerContext) -> None:
+async def _abort(method: str, error: EthostreamError, context: Context) -> None:
     metrics.REQUESTS.labels(method, error.status).inc()
     log.info("call refused", method=method, status=error.status, reason=str(error))
     trailing = (("grpc-retry-pushback-ms", "500"),) if error.status == "RESOURCE_EXHAUSTED" else ()

@@ -35,6 +35,7 @@ from service.session import (
     Timings,
 )
 from service.values import BundleVersion, Poses, ResultChunk, VideoInfo
+from service.video import ChunkCodec
 
 _ENCODINGS: dict[int, Encoding] = {
     frame_pb2.FRAME_ENCODING_GRAY8: "gray8",
@@ -43,7 +44,7 @@ _ENCODINGS: dict[int, Encoding] = {
     frame_pb2.FRAME_ENCODING_JPEG: "jpeg",
     frame_pb2.FRAME_ENCODING_PNG: "png",
 }
-_CODECS = {
+_CODECS: dict[int, ChunkCodec] = {
     frame_pb2.VIDEO_CODEC_H264: "h264",
     frame_pb2.VIDEO_CODEC_HEVC: "hevc",
     frame_pb2.VIDEO_CODEC_MJPEG: "mjpeg",
@@ -154,7 +155,7 @@ def to_frame(message: frame_pb2.Frame) -> EncodedFrame:
     )
 
 
-def to_codec(message: frame_pb2.VideoChunk) -> str:
+def to_codec(message: frame_pb2.VideoChunk) -> ChunkCodec:
     """Read the codec of a chunk: h264, hevc or mjpeg.
 
     Raises:
