@@ -47,6 +47,8 @@ class VideoSummary(msgspec.Struct, frozen=True, kw_only=True):
     bundles: tuple[str, ...]
     """NAME@VERSION with engine and precision."""
     duration_s: float
+    has_keypoints: bool
+    """False where only behavior bundles ran."""
     live: Figures
     archive: Figures
     look_ahead_frames: int
@@ -91,6 +93,7 @@ def summarize(
             f"{one.key} ({one.engine} {one.precision})" for one in archive.provenance.bundles
         ),
         duration_s=len(archive) / (archive.frame_rate_hz or 30.0),
+        has_keypoints=bool(archive.poses),
         live=_figures(
             live,
             truth,
@@ -181,11 +184,16 @@ def summary_table(summary: VideoSummary) -> Table:
             table.add_row(name, *values)
 
     add("frames", str(live.frames), str(archive.frames))
-    add("keypoint answers", str(live.answers), str(archive.answers))
+    add(
+        "keypoint answers" if summary.has_keypoints else "frame answers",
+        str(live.answers),
+        str(archive.answers),
+    )
     if live.behavior_answers or archive.behavior_answers:
         add("behavior answers", str(live.behavior_answers), str(archive.behavior_answers))
     add("frames/s", f"{live.frames_per_s:.1f}", f"{archive.frames_per_s:.1f}")
-    add("keypoint latency p50 / p99, ms", _pair(live.keypoint_ms_p50, live.keypoint_ms_p99), "")
+    if summary.has_keypoints:
+        add("keypoint latency p50 / p99, ms", _pair(live.keypoint_ms_p50, live.keypoint_ms_p99), "")
     add("behavior latency p50 / p99, ms", _pair(live.behavior_ms_p50, live.behavior_ms_p99), "")
     if live.behavior_answers:
         add("behavior look-ahead, frames", str(summary.look_ahead_frames), "")
@@ -198,7 +206,8 @@ def summary_table(summary: VideoSummary) -> Table:
         add(f"  {name}", *(_show(one.f1_by_behavior.get(name), 3) for one in (live, archive)))
     add("  chance", *(_show(one.chance_f1, 3) for one in (live, archive)))
     table.add_section()
-    add("largest difference, keypoint px", f"{summary.difference_px:.4f}", "")
+    if summary.has_keypoints:
+        add("largest difference, keypoint px", f"{summary.difference_px:.4f}", "")
     if live.behavior_answers:
         add("largest difference, probability", f"{summary.difference_probability:.5f}", "")
         add("decisions that differ", str(summary.difference_decisions), "")

@@ -12,6 +12,7 @@ from service.video.base import VideoLimits
 
 StillEncoding = Literal["jpeg", "png"]
 
+_DEFAULT_LIMITS = VideoLimits()
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # JPEG markers that carry a frame header: SOF0 to SOF15 without DHT, JPG and DAC.
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -22,10 +23,7 @@ _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD8)})
 def decode_still(
     data: bytes,
     encoding: StillEncoding,
-    limits: VideoLimits | None = None,
-    *,
-    max_width_px: int | None = None,
-    max_height_px: int | None = None,
+    limits: VideoLimits = _DEFAULT_LIMITS,
 ) -> NDArray[np.uint8]:
     """Decode one JPEG or PNG of 8 bits a channel.
 
@@ -35,8 +33,6 @@ def decode_still(
         data: the file.
         encoding: what it is declared to be.
         limits: the largest picture that is decoded.
-        max_width_px: instead of the limit's own.
-        max_height_px: instead of the limit's own.
 
     Returns:
         (H, W, 3) RGB, or (H, W) gray where the file is gray, uint8.
@@ -45,14 +41,8 @@ def decode_still(
         InvalidFrame: the bytes are not a whole picture of that encoding.
         FrameTooLarge: the header says more pixels than the limits.
     """
-    allowed = limits or VideoLimits()
-    allowed = VideoLimits(
-        max_width_px or allowed.max_width_px,
-        max_height_px or allowed.max_height_px,
-        allowed.max_pixels,
-    )
     width_px, height_px, channels = read_size(data, encoding)
-    allowed.check(f"the {encoding} frame", width_px, height_px)
+    limits.check(f"the {encoding} frame", width_px, height_px)
     # 1 component is gray; OpenCV then would give three equal channels.
     flags = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
     try:

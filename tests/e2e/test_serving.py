@@ -316,3 +316,19 @@ def test_a_stream_keeps_its_version_when_it_is_unloaded(start_server, recordings
     assert loaded.model.state == bundle_pb2.BUNDLE_STATE_READY
     assert_complete_pose = stream_frames(server.inference, frames, POSE)
     assert len(outcomes_of(assert_complete_pose)) == 10
+
+
+def test_metrics_tell_what_was_answered(start_server, recordings):
+    import json
+    import urllib.request
+
+    server = start_server("--metrics", "127.0.0.1:0")
+    frames = read_frames(recordings / "short.mp4")[:7]
+    stream_frames(server.inference, frames, POSE)
+    events = [json.loads(line) for line in server.log.read_text().splitlines() if line[0] == "{"]
+    (port,) = [one["metrics_port"] for one in events if one["event"] == "serving"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        text = response.read().decode()
+    assert 'ethostream_frames_total{outcome="result",work="live"} 7.0' in text
+    assert 'ethostream_batch_size_count{graph="openfield-mouse/pose"}' in text
+    assert "ethostream_streams_open 0.0" in text

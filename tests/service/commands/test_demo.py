@@ -28,7 +28,7 @@ def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four seconds of a small recording, without its truth."""
-    settings = SimulationSettings(width_px=160, height_px=120, duration_s=4.0)
+    settings = SimulationSettings(width_px=160, height_px=120, frame_rate_hz=25, duration_s=4.0)
     files = write_recording(simulate(settings), tmp_path_factory.mktemp("videos"), name="mine")
     files.truth_json.unlink()
     return files.video
@@ -58,14 +58,22 @@ def test_a_simulated_recording_goes_both_ways_and_everything_is_written(tmp_path
     assert '"event": "stopped"' in (out / "server.log").read_text()
 
 
-def test_a_video_of_ones_own_is_shown_without_truth(video: Path, tmp_path: Path) -> None:
-    arguments = ("--model", MODEL, "--frame-limit", "10", "--speed", "0", "--no-overlay", "--json")
-    done = call(video, *arguments, "--out", tmp_path / "out")
+def test_pose_and_behavior_of_a_video_of_ones_own_come_from_one_stream(
+    video: Path, tmp_path: Path
+) -> None:
+    arguments = ("--model", MODEL, "--model", "rat-home-cage", "--frame-limit", "20")
+    output = ("--speed", "0", "--no-overlay", "--json", "--out", tmp_path / "out")
+    done = call(video, *arguments, *output)
     assert done.returncode == 0, done.stderr
-    (video,) = json.loads(done.stdout)["videos"]
-    assert video["live"]["frames"] == video["archive"]["frames"] == 10
-    assert video["live"]["keypoint_error_px"] is None
-    assert not (tmp_path / "out" / "overlay.mp4").exists()
+    (shown,) = json.loads(done.stdout)["videos"]
+    for way in (shown["live"], shown["archive"]):
+        assert way["frames"] == way["answers"] == way["behavior_answers"] == 20
+        assert way["keypoint_error_px"] is None  # nobody knows the truth
+    assert shown["live"]["behavior_ms_p50"] > 0
+    assert shown["difference_probability"] <= 0.02
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names >= {"ethogram.png", "mine_probabilities.csv", "mine_predictions.csv"}
+    assert "overlay.mp4" not in names
 
 
 def test_a_server_that_cannot_start_and_a_video_that_is_not_there_are_told(
