@@ -5,7 +5,8 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,9 @@ from service.errors import EthostreamError
 
 State = Literal["ok", "missing", "failed"]
 _LAB_CODECS = ("h264", "hevc", "mjpeg", "vp9", "ffv1", "mpeg4", "huffyuv", "av1")
+_SOFTWARE_DECODERS = {"av1": "libdav1d"}
+"""Codecs whose decoder of the same name works with a GPU only."""
+_GPU_QUERY_SECONDS = 10  # nvidia-smi can hang where the driver is broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ def can_serve(checks: list[Check]) -> bool:
 
 def _machine() -> Iterator[Check]:
     cores = f"{default_threads()} of {os.cpu_count()} processors"
-    yield Check("machine", "processor", "ok", f"{platform.machine()}, {cores}")
+    yield Check("machine", "processor", "ok", f"{_processor_name()}, {cores}")
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         yield Check("machine", "memory", "ok", f"{memory_bytes / 2**30:.1f} GiB")
@@ -66,20 +70,29 @@ def _gpu() -> Iterator[Check]:
         yield Check("GPU", "nvidia-smi", "missing", "no NVIDIA driver; the CPU serves")
         return
     fields = "--query-gpu=name,driver_version,memory.total"
-    listed = subprocess.run(
-        ["nvidia-smi", fields, "--format=csv,noheader"], capture_output=True, text=True, check=False
-    )
+    command = ["nvidia-smi", fields, "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=_GPU_QUERY_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        yield Check("GPU", "nvidia-smi", "failed", f"{error}; reinstall the NVIDIA driver")
+        return
     if listed.returncode:
         yield Check("GPU", "nvidia-smi", "failed", listed.stderr.strip() or listed.stdout.strip())
+        return
     for line in listed.stdout.strip().splitlines():
         yield Check("GPU", "device", "ok", line)
 
 
 def _engines() -> Iterator[Check]:
     cpu = "uv sync --extra cpu"
-    yield _package("engine", "onnxruntime", "onnxruntime", cpu, needed=not find_spec("openvino"))
-    yield _package("engine", "openvino", "openvino", cpu)
-    if find_spec("openvino"):
+    openvino = _package("engine", "openvino", "openvino", cpu)
+    # `auto` takes OpenVINO wherever it is installed, so that one then has to work.
+    is_default = openvino.state != "missing"
+    yield replace(openvino, needed=is_default)
+    yield _package("engine", "onnxruntime", "onnxruntime", cpu, needed=not is_default)
+    if openvino.state == "ok":
         from service.engine.openvino import cpu_computes_bf16
 
         has_bf16 = cpu_computes_bf16()
@@ -89,15 +102,15 @@ def _engines() -> Iterator[Check]:
             else "not here; fp32 serves, about half as fast"
         )
         yield Check("engine", "bf16", "ok" if has_bf16 else "missing", detail)
-    yield _package("engine", "tensorrt", "tensorrt-cu13", "uv sync --extra gpu --extra tensorrt")
+    gpu = "uv sync --extra gpu --extra tensorrt"
+    yield _package("engine", "tensorrt", "tensorrt-cu13", gpu, load=False)
 
 
 def _decoders() -> Iterator[Check]:
-    yield _package("decoder", "av", "av", "uv sync --extra cpu", needed=True)
-    if find_spec("av"):
-        import av
-
-        readable = [name for name in _LAB_CODECS if name in av.codecs_available]
+    pyav = _package("decoder", "av", "av", "uv sync --extra cpu", needed=True)
+    yield pyav
+    if pyav.state == "ok":
+        readable = [name for name in _LAB_CODECS if _decodes(name)]
         absent = sorted(set(_LAB_CODECS) - set(readable))
         yield Check(
             "decoder",
@@ -105,13 +118,15 @@ def _decoders() -> Iterator[Check]:
             "ok" if not absent else "missing",
             ", ".join(readable) + (f"; not: {', '.join(absent)}" if absent else ""),
         )
+    # The bindings of the GPU decoders need a driver to be imported, so they are only looked for.
     gpu = "uv sync --extra gpu"
-    yield _package("decoder", "nvidia.dali", "nvidia-dali-cuda130", gpu)
-    yield _package("decoder", "PyNvVideoCodec", "pynvvideocodec", gpu)
+    yield _package("decoder", "nvidia.dali", "nvidia-dali-cuda130", gpu, load=False)
+    yield _package("decoder", "PyNvVideoCodec", "pynvvideocodec", gpu, load=False)
 
 
 def _training() -> Iterator[Check]:
-    yield _package("training", "torch", "torch", "uv sync --extra cpu --extra train")
+    train = "uv sync --extra cpu --extra train"
+    yield _package("training", "torch", "torch", train, load=False)  # takes seconds to import
 
 
 def _bundles(models: Path) -> Iterator[Check]:
@@ -121,7 +136,8 @@ def _bundles(models: Path) -> Iterator[Check]:
         yield Check("bundle", str(models), "failed", str(error), needed=True)
         return
     if not found:
-        yield Check("bundle", str(models), "missing", "no bundle in it", "ethostream export …")
+        detail = "no <name>/<version>/bundle.json in it; name another folder with --models"
+        yield Check("bundle", str(models), "missing", detail, needed=True)
     for name, versions in found.items():
         for number, folder in sorted(versions.items()):
             yield _try_bundle(f"{name}@{number}", folder)
@@ -144,19 +160,48 @@ def _try_bundle(label: str, folder: Path) -> Check:
                 size = manifest.input
                 frame = np.zeros((1, size.height_px, size.width_px, size.channels), np.uint8)
                 loaded.run({"frames": frame})
-    except (EthostreamError, RuntimeError) as error:
+    except (EthostreamError, ImportError, RuntimeError) as error:
         return Check("bundle", label, "failed", str(error), needed=True)
     return Check("bundle", label, "ok", f"{manifest.task}, {engine} in {precision}", needed=True)
 
 
-def _package(part: str, module: str, package: str, fix: str, *, needed: bool = False) -> Check:
+def _package(
+    part: str, module: str, package: str, fix: str, *, needed: bool = False, load: bool = True
+) -> Check:
+    """Look for a package, and import it where `load` is true: a library may be missing."""
     try:
         spec = find_spec(module)
     except ModuleNotFoundError:  # a parent package is missing
         spec = None
     if spec is None:
         return Check(part, package, "missing", "not installed", fix, needed)
+    if load:
+        try:
+            import_module(module)
+        except ImportError as error:
+            again = f"{fix} --reinstall-package {package}"
+            return Check(part, package, "failed", f"cannot be imported: {error}", again, needed)
     try:
         return Check(part, package, "ok", version(package), needed=needed)
-    except PackageNotFoundError:
+    except PackageNotFoundError:  # onnxruntime, where onnxruntime-gpu brings the module
         return Check(part, package, "ok", "installed", needed=needed)
+
+
+def _decodes(codec: str) -> bool:
+    import av
+
+    try:
+        av.Codec(_SOFTWARE_DECODERS.get(codec, codec), "r")
+    except av.codec.codec.UnknownCodecError:
+        return False
+    return True
+
+
+def _processor_name() -> str:
+    """Name of the processor; only its family where the system tells no more."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"can_serve": able, "checks": [asdict(check) for check in checks]}))
         return 0 if able else 1
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("part", "name", "state", "detail", "what brings it")
@@ -39,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     for check in checks:
         color = "red" if check.needed and check.state != "ok" else colors[check.state]
         state = f"[{color}]{check.state}[/{color}]"
-        table.add_row(check.part, check.name, state, check.detail, check.fix)
+        texts = (escape(text) for text in (check.detail, check.fix))  # they may hold brackets
+        table.add_row(check.part, escape(check.name), state, *texts)
     console = Console()
     console.print(table)
     console.print(

@@ -1,6 +1,7 @@
 """The doctor finds what is there and names what brings the rest."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,37 @@ def test_a_damaged_bundle_is_found(tmp_path):
     assert not can_serve(checks)
     (failed,) = [check for check in checks if check.state == "failed"]
     assert "SHA-256" in failed.detail
+
+
+def test_a_folder_without_bundles_cannot_be_served(tmp_path):
+    checks = examine(tmp_path)
+    assert not can_serve(checks)
+    (found,) = [check for check in checks if check.part == "bundle"]
+    assert found.state == "missing"
+    assert "bundle.json" in found.detail
+
+
+def test_codecs_of_laboratory_cameras_are_decoded():
+    (codecs,) = [check for check in examine(SHIPPED) if check.name == "codecs"]
+    readable = codecs.detail.partition(";")[0].split(", ")
+    assert {"h264", "hevc", "vp9", "mjpeg", "ffv1"} <= set(readable)
+
+
+def test_an_engine_that_cannot_be_imported_is_told_and_not_raised(tmp_path):
+    package = tmp_path / "openvino"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError('libtbb.so.12: cannot open')")
+    done = subprocess.run(
+        [sys.executable, "-m", "ethostream.commands", "doctor", "--json"],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 1, done.stderr.decode()
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["openvino"]["state"] == "failed"
+    assert "libtbb.so.12" in checks["openvino"]["detail"]
+    assert "--reinstall-package openvino" in checks["openvino"]["fix"]
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
