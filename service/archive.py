@@ -23,9 +23,8 @@ from service.behavior_stream import BehaviorStream, choose_stride, choose_thresh
 from service.errors import EthostreamError, InvalidConfig, InvalidRequest
 from service.pose import poses_in_frame
 from service.preprocess import CropRegion, Placement, to_model_input
-from service.repository import LoadedBundle
+from service.repository import LoadedBundle, Selection
 from service.scheduler import Answer, Scheduler, Work
-from service.session import Selection
 from service.values import (
     BehaviorAnswer,
     BehaviorColumns,

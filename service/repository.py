@@ -9,7 +9,7 @@ import asyncio
 import enum
 import os
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -69,6 +69,14 @@ class LoadedBundle:
     def key(self) -> BundleVersion:
         """Name and version."""
         return BundleVersion(self.bundle.name, self.bundle.version)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A bundle that a request wants, with what it changes."""
+
+    loaded: LoadedBundle
+    thresholds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

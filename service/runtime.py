@@ -19,9 +19,9 @@ from service.archive import (
 from service.config import ServiceConfig
 from service.engine import create_engine
 from service.errors import InvalidRequest
-from service.repository import CreateEngine, Repository
+from service.repository import CreateEngine, Repository, Selection
 from service.scheduler import Scheduler
-from service.session import LiveSession, Selection, SessionOptions
+from service.session import LiveSession, SessionOptions
 from service.values import ResultChunk
 from service.video import DecodeWorkers
 

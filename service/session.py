@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -29,9 +29,10 @@ from service.errors import (
     InvalidRequest,
 )
 from service.frames import RAW_CHANNELS, EncodedFrame, ReadFrame, read_frame
+from service.outcomes import Ledger, LiveBehavior, Outcome, Timings
 from service.pose import poses_in_frame
 from service.preprocess import CropRegion, Placement, to_model_input
-from service.repository import LoadedBundle
+from service.repository import Selection
 from service.scheduler import Answer, Scheduler, Work
 from service.values import BehaviorAnswer, BundleVersion, Poses
 from service.video.base import VideoLimits
@@ -71,14 +72,6 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return VideoLimits(max_width_px=self.max_width_px, max_height_px=self.max_height_px)
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """A bundle that a request wants, with what it changes."""
-
-    loaded: LoadedBundle
-    thresholds: dict[str, float] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
     """How a client wants its stream to be run."""
@@ -91,57 +84,6 @@ class SessionOptions:
     frame_rate_hz: float = 0.0
     crop: CropRegion | None = None
     camera: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Where a frame's time went, seconds on the server's monotonic clock."""
-
-    queue: float
-    decode: float
-    preprocess: float
-    batch_wait: float
-    engine: float
-    postprocess: float
-    total: float
-    batch_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The one answer to an accepted frame."""
-
-    frame_index: int
-    capture_time_ns: int
-    arrival_time_ns: int
-    pts_ns: int
-    kind: Literal["result", "skipped", "error"]
-    poses: tuple[tuple[BundleVersion, Poses], ...]
-    """Of a result: one per pose bundle."""
-    reason: str
-    """Of a skipped frame: replaced or too_old. Of an error: its message."""
-    error: EthostreamError | None
-    timings: Timings | None
-
-
-@dataclass(frozen=True, slots=True)
-class LiveBehavior:
-    """A behavior answer with what a client needs to place it."""
-
-    bundle: BundleVersion
-    answer: BehaviorAnswer
-    capture_time_ns: int
-    latency_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """What became of the frames that were accepted."""
-
-    accepted: int = 0
-    result: int = 0
-    skipped: int = 0
-    error: int = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -23,17 +23,10 @@ from service.errors import (
     InvalidRequest,
 )
 from service.frames import EncodedFrame, Encoding
+from service.outcomes import LiveBehavior, Outcome, Timings
 from service.preprocess import CropRegion
-from service.repository import BundleStatus, LoadedBundle, Repository
-from service.session import (
-    Freshness,
-    LiveBehavior,
-    LiveSession,
-    Outcome,
-    Selection,
-    SessionOptions,
-    Timings,
-)
+from service.repository import BundleStatus, LoadedBundle, Repository, Selection
+from service.session import Freshness, LiveSession, SessionOptions
 from service.values import BundleVersion, Poses, ResultChunk, VideoInfo
 from service.video import ChunkCodec
 

@@ -24,10 +24,11 @@ from service.errors import (
     ShuttingDown,
 )
 from service.frames import ReadFrame
+from service.outcomes import LiveBehavior, Outcome
 from service.paths import resolve_below_roots
 from service.runtime import Runtime
 from service.servicer import converters
-from service.session import LiveBehavior, LiveSession, Outcome
+from service.session import LiveSession
 from service.uploads import UploadStore
 from service.values import ResultChunk, VideoFrame
 from service.video import ChunkDecoder

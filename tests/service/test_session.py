@@ -10,15 +10,10 @@ import pytest
 from service.engine import FakeEngine
 from service.errors import FrameOutOfOrder, InvalidRequest
 from service.frames import EncodedFrame
+from service.outcomes import LiveBehavior, Outcome
+from service.repository import Selection
 from service.scheduler import Graph
-from service.session import (
-    LiveBehavior,
-    LiveSession,
-    Outcome,
-    Selection,
-    SessionConfig,
-    SessionOptions,
-)
+from service.session import LiveSession, SessionConfig, SessionOptions
 from service.values import BehaviorStatus
 
 

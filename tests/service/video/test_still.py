@@ -83,7 +83,9 @@ def test_a_decompression_bomb_is_refused_by_its_header():
     with pytest.raises(FrameTooLarge, match="61x40 px, over the limit of 60x60"):
         decode_still(encode("jpg", np.zeros((40, 61), np.uint8)), "jpeg", VideoLimits(60, 60))
     with pytest.raises(FrameTooLarge, match="61x40 px, over the limit of 30x8192"):
-        decode_still(encode("jpg", np.zeros((40, 61), np.uint8)), "jpeg", VideoLimits(max_width_px=30))
+        decode_still(
+            encode("jpg", np.zeros((40, 61), np.uint8)), "jpeg", VideoLimits(max_width_px=30)
+        )
 
 
 @pytest.mark.parametrize("encoding", ["jpeg", "png"])

@@ -1,0 +1,58 @@
+"""What becomes of a frame that a live session accepted: the values of the ledger."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from service.errors import EthostreamError
+from service.values import BehaviorAnswer, BundleVersion, Poses
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a frame's time went, seconds on the server's monotonic clock."""
+
+    queue: float
+    decode: float
+    preprocess: float
+    batch_wait: float
+    engine: float
+    postprocess: float
+    total: float
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The one answer to an accepted frame."""
+
+    frame_index: int
+    capture_time_ns: int
+    arrival_time_ns: int
+    pts_ns: int
+    kind: Literal["result", "skipped", "error"]
+    poses: tuple[tuple[BundleVersion, Poses], ...]
+    """Of a result: one per pose bundle."""
+    reason: str
+    """Of a skipped frame: replaced or too_old. Of an error: its message."""
+    error: EthostreamError | None
+    timings: Timings | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveBehavior:
+    """A behavior answer with what a client needs to place it."""
+
+    bundle: BundleVersion
+    answer: BehaviorAnswer
+    capture_time_ns: int
+    latency_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What became of the frames that were accepted."""
+
+    accepted: int = 0
+    result: int = 0
+    skipped: int = 0
+    error: int = 0
