@@ -20,7 +20,12 @@ from training.behavior.evaluate import Prediction, predict, summarize
 from training.behavior.flow import FlowNetwork, gray_pairs
 from training.behavior.model import FEATURE_SIZE, FeatureNetwork, SequenceHead
 from training.behavior.settings import BehaviorTraining
-from training.behavior.train import read_decisions, read_networks, read_run_data, read_settings
+from training.behavior.stages import (
+    read_decisions,
+    read_networks,
+    read_run_data,
+    read_settings,
+)
 from training.data.behavior_frames import Footage, load_footage
 from training.runs import Run
 

@@ -23,6 +23,7 @@ EthostreamError
 ├── EngineUnavailable (FAILED_PRECONDITION) a run-time that is not installed here
 ├── EngineFailed (INTERNAL)
 ├── DecoderFailed (INTERNAL)                the decode worker died
+├── FrameFailed (INTERNAL)                  a bug of ours met this frame; the log has the trace
 └── ShuttingDown (UNAVAILABLE)
 
 A message says what happened, the value, and what to do.
@@ -139,6 +140,12 @@ class EngineFailed(EthostreamError):
 
 class DecoderFailed(EthostreamError):
     """A decode worker died; the file it worked on is the suspect."""
+
+    status = "INTERNAL"
+
+
+class FrameFailed(EthostreamError):
+    """A bug of the service met this frame; the log has the trace."""
 
     status = "INTERNAL"
 

@@ -23,6 +23,7 @@ from service import metrics
 from service.behavior_stream import BehaviorStream, choose_stride, choose_thresholds
 from service.errors import (
     EthostreamError,
+    FrameFailed,
     FrameOutOfOrder,
     InvalidConfig,
     InvalidFrame,
@@ -265,6 +266,9 @@ class LiveSession:
                 prepared = await self._prepare(accepted)
             except EthostreamError as error:
                 self._fail(accepted, error)
+            except Exception as error:  # a bug must cost this frame alone, not hang the stream
+                self._log.exception("frame failed", frame=accepted.frame.frame_index)
+                self._fail(accepted, FrameFailed(f"frame {accepted.frame.frame_index}: {error!r}"))
             else:
                 self._begin(accepted, prepared)
 

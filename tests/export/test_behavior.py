@@ -13,7 +13,7 @@ from service.engine import create_engine
 from service.simulation import SimulationSettings, simulate, write_recording
 from training.behavior import command
 from training.behavior.evaluate import Prediction, evaluate_bundle
-from training.behavior.train import read_networks
+from training.behavior.stages import read_networks
 from training.runs import Run, open_run
 
 pytestmark = pytest.mark.needs_train

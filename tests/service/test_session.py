@@ -205,3 +205,20 @@ def test_a_stream_needs_bundles_each_once(scheduler, pose_bundle):
         LiveSession("s", SessionOptions(selections=()), None, SessionConfig(), None)
     with pytest.raises(InvalidRequest, match="named twice"):
         LiveSession("s", SessionOptions(selections=(one, one)), None, SessionConfig(), None)
+
+
+async def test_a_bug_costs_its_frame_and_hangs_nothing(open_session, pose_bundle, monkeypatch):
+    from service import session as module
+
+    real = module.to_model_input
+
+    def broken(pixels, spec, crop=None):
+        if pixels[10, 30] == 255:
+            raise ZeroDivisionError("no luck")
+        return real(pixels, spec, crop)
+
+    monkeypatch.setattr(module, "to_model_input", broken)
+    frames = [raw(0), raw(1, x=28), raw(2)]
+    outcomes, _ = await run(open_session(pose_bundle), frames)
+    assert [one.kind for one in outcomes] == ["result", "error", "result"]
+    assert "no luck" in outcomes[1].reason

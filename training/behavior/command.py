@@ -65,6 +65,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rotation", type=float, default=10.0, help="largest turn, degrees")
     parser.add_argument(
+        "--zoom", type=float, default=1.18, help="largest factor on the size, and its inverse"
+    )
+    parser.add_argument(
+        "--shift", type=float, default=0.08, help="largest shift, part of the width and height"
+    )
+    parser.add_argument(
         "--from-above", action="store_true", help="also flip upside down in augmentation"
     )
     parser.add_argument(

@@ -71,6 +71,8 @@ def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
         min_bout_frames=arguments.min_bout_frames,
         augment=ClipAugmentSettings(
             rotation_degrees=arguments.rotation,
+            scale=(1 / arguments.zoom, arguments.zoom),
+            shift=arguments.shift,
             flip_probability=0.5 if arguments.from_above else 0.0,
         ),
         seed=arguments.seed,

@@ -1,13 +1,7 @@
-"""Trains the three networks one after another: labelled recordings and settings to a run.
-
-runs/<name>/ holds, beside what every run holds, a folder for each stage (flow, features,
-sequence) with its checkpoints and figures, and decisions.json.
-"""
+"""Trains the three networks one after another: labelled recordings and settings to a run."""
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
@@ -19,21 +13,26 @@ from torch.utils.data import DataLoader
 
 from service.behavior import probabilities
 from service.behavior_statistics import best_thresholds
-from service.errors import InvalidConfig, NotFound
+from service.bundle import file_sha256
+from service.errors import InvalidConfig
 from training.behavior.features import stored_features
 from training.behavior.flow import FlowNetwork
 from training.behavior.losses import BehaviorLoss, starting_bias
-from training.behavior.model import (
-    FEATURE_SIZE,
-    FeatureNetwork,
-    SequenceHead,
-    create_feature_network,
-)
+from training.behavior.model import FeatureNetwork, SequenceHead
 from training.behavior.settings import BehaviorTraining, Decisions, StageName
+from training.behavior.stages import (
+    is_finished,
+    load_best,
+    new_feature_network,
+    new_sequence_head,
+    read_run_data,
+    read_settings,
+    split_recordings,
+    stage_run,
+)
 from training.behavior.task import MONITOR, FeatureTask, FlowTask, SequenceTask
 from training.data.behavior_augment import ClipAugmenter, ClipAugmentSettings
 from training.data.behavior_frames import Footage, bout_lengths, load_footage
-from training.data.behavior_labels import BehaviorProject, read_behavior_project
 from training.data.behavior_windows import (
     FeatureStretches,
     FlowPairs,
@@ -41,9 +40,8 @@ from training.data.behavior_windows import (
     TrainingWindows,
 )
 from training.data.frames import EpochSampler
-from training.data.labels import InvalidLabels
 from training.loop import fit
-from training.runs import Run, Split
+from training.runs import Run
 
 log = logging.getLogger("ethostream.training")
 
@@ -65,15 +63,6 @@ _NO_CHANGE = ClipAugmentSettings(
 _BOUT_PERCENTILE = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Networks:
-    """The three networks of a run, for evaluation."""
-
-    flow: FlowNetwork
-    features: FeatureNetwork
-    sequence: SequenceHead
-
-
 def train_behavior(run: Run, *, weights: Path | None, resume: bool) -> Path:
     """Train as the settings of `run` say, stage after stage, and return the run's folder.
 
@@ -87,6 +76,7 @@ def train_behavior(run: Run, *, weights: Path | None, resume: bool) -> Path:
         InvalidConfig: the weights do not fit the backbone, or a part of the split is empty.
     """
     settings = read_settings(run)
+    _check_weights(run, settings, weights, resume=resume)
     project = read_run_data(settings, [Path(one) for one in settings.data])
     split = split_recordings(project, settings)
     run.write_split(split)
@@ -98,109 +88,27 @@ def train_behavior(run: Run, *, weights: Path | None, resume: bool) -> Path:
 
     flow = FlowNetwork(settings.input.channels)
     _train_flow(run, settings, flow, training, validation, resume=resume)
-    features = _feature_network(settings, weights)
+    features = new_feature_network(settings, weights)
     _train_features(run, settings, flow, features, training, validation, resume=resume)
-    sequence = _sequence_head(settings)
+    sequence = new_sequence_head(settings)
     held_out = stored_features(flow, features, validation, settings)
     _train_sequence(run, settings, flow, features, sequence, training, held_out, resume=resume)
     _write_decisions(run, settings, sequence, training, held_out)
     return run.directory
 
 
-def read_settings(run: Run) -> BehaviorTraining:
-    """Return the settings of a behavior run.
-
-    Raises:
-        InvalidConfig: the run is of another task, or was made by another version.
-    """
-    if run.task != "behavior":
-        raise InvalidConfig(f"run {run.directory} is of task {run.task}; name a behavior run")
-    try:
-        return msgspec.convert(run.config, BehaviorTraining)
-    except msgspec.ValidationError as error:
+def _check_weights(
+    run: Run, settings: BehaviorTraining, weights: Path | None, *, resume: bool
+) -> None:
+    """Refuse other backbone weights than the run began with, and none where they are needed."""
+    stage = stage_run(run, "features")
+    is_begun = is_finished(stage) or stage.last_checkpoint.is_file()
+    given = f"{weights.name} {file_sha256(weights)}" if weights else None
+    if given != settings.backbone_weights and not (given is None and resume and is_begun):
         raise InvalidConfig(
-            f"{run.directory / 'config.json'} does not hold behavior settings of this version: "
-            f"{error}; train anew"
-        ) from error
-
-
-def read_run_data(settings: BehaviorTraining, folders: Sequence[Path]) -> BehaviorProject:
-    """Read the recordings that a run was made from.
-
-    Raises:
-        InvalidLabels: they cannot be read, or differ from those that the run began with.
-    """
-    project = read_behavior_project(
-        folders, exclusive=settings.exclusive, behaviors=settings.behaviors
-    )
-    found = project.sha256()
-    if found != settings.data_sha256:
-        raise InvalidLabels(
-            f"the labelled data has SHA-256 {found[:12]}…, but the run began with "
-            f"{settings.data_sha256[:12]}…; restore the data or train anew"
+            f"the run began with the backbone weights {settings.backbone_weights or 'random'}, "
+            f"but {given or 'none'} were named; name the same file with --backbone-weights"
         )
-    return project
-
-
-def read_networks(run: Run) -> Networks:
-    """Return the best networks of a finished run, in evaluation mode.
-
-    Raises:
-        NotFound: a stage has not been trained yet.
-    """
-    settings = read_settings(run)
-    flow = FlowNetwork(settings.input.channels)
-    features = _feature_network(settings, None)
-    sequence = _sequence_head(settings)
-    stages: tuple[tuple[StageName, torch.nn.Module], ...] = (
-        ("flow", flow),
-        ("features", features),
-        ("sequence", sequence),
-    )
-    for name, network in stages:
-        _load_best(_stage_run(run, name), network)
-        network.to(memory_format=torch.contiguous_format).eval()
-    return Networks(flow, features, sequence)
-
-
-def read_decisions(run: Run) -> Decisions:
-    """Return the thresholds and shortest bouts of a finished run.
-
-    Raises:
-        NotFound: the training has not finished.
-    """
-    path = run.directory / "decisions.json"
-    if not path.is_file():
-        raise NotFound(f"{path} does not exist; finish the training with --resume")
-    return msgspec.json.decode(path.read_bytes(), type=Decisions)
-
-
-def split_recordings(project: BehaviorProject, settings: BehaviorTraining) -> Split:
-    """Split whole recordings by the names and patterns of the settings.
-
-    Raises:
-        InvalidConfig: a pattern names no recording, two parts share one, or a part is empty.
-    """
-    names = [recording.name for recording in project.recordings]
-    validation = _matching(names, settings.validation)
-    test = _matching(names, settings.test)
-    training = [name for name in names if name not in {*validation, *test}]
-    shared = set(validation) & set(test)
-    if shared or not training or not validation or not test:
-        raise InvalidConfig(
-            f"{len(training)} recordings train, {len(validation)} validate and {len(test)} test, "
-            f"{len(shared)} of them twice; give each part one at least, and none to two parts"
-        )
-    return Split(
-        rule=(
-            f"whole recordings; test: {', '.join(settings.test)}; "
-            f"validation: {', '.join(settings.validation)}"
-        ),
-        seed=settings.seed,
-        training=tuple(training),
-        validation=tuple(validation),
-        test=tuple(test),
-    )
 
 
 def _train_flow(
@@ -243,7 +151,7 @@ def _train_flow(
         ),
         resume=resume,
     )
-    _load_best(_stage_run(run, "flow"), network)
+    load_best(stage_run(run, "flow"), network)
 
 
 def _train_features(
@@ -286,7 +194,7 @@ def _train_features(
         DataLoader(held_out, batch_size=stage.batch_size),
         resume=resume,
     )
-    _load_best(_stage_run(run, "features"), network)
+    load_best(stage_run(run, "features"), network)
 
 
 def _train_sequence(
@@ -301,8 +209,8 @@ def _train_sequence(
     resume: bool,
 ) -> None:
     stage = settings.sequence
-    if resume and _is_finished(_stage_run(run, "sequence")):
-        _load_best(_stage_run(run, "sequence"), network)
+    if resume and is_finished(stage_run(run, "sequence")):
+        load_best(stage_run(run, "sequence"), network)
         return
     copies = tuple(range(1, settings.feature_copies))
     stretches = stored_features(
@@ -325,7 +233,7 @@ def _train_sequence(
         DataLoader(FeatureStretches(held_out, length), stage.batch_size),
         resume=resume,
     )
-    _load_best(_stage_run(run, "sequence"), network)
+    load_best(stage_run(run, "sequence"), network)
 
 
 def _fit(
@@ -339,8 +247,8 @@ def _fit(
     resume: bool,
 ) -> None:
     """Train one stage, unless it is finished and the run is continued."""
-    stage = _stage_run(run, name)
-    if resume and _is_finished(stage):
+    stage = stage_run(run, name)
+    if resume and is_finished(stage):
         return
     stage.checkpoints.mkdir(parents=True, exist_ok=True)
     log.info("stage %s", name)
@@ -395,25 +303,6 @@ def _shortest_bouts(settings: BehaviorTraining, training: Sequence[Footage]) -> 
     )
 
 
-def _feature_network(settings: BehaviorTraining, weights: Path | None) -> FeatureNetwork:
-    return create_feature_network(
-        weights=weights,
-        flow_frames=settings.flow_frames,
-        behaviors=len(settings.behaviors),
-        dropout=settings.dropout,
-    )
-
-
-def _sequence_head(settings: BehaviorTraining) -> SequenceHead:
-    return SequenceHead(
-        FEATURE_SIZE,
-        len(settings.behaviors),
-        width=settings.sequence_width,
-        dilations=settings.sequence_dilations,
-        dropout=settings.dropout,
-    )
-
-
 def _optimizer(settings: BehaviorTraining, name: StageName, samples: int) -> dict[str, float]:
     stage = settings.stage(name)
     return {
@@ -423,39 +312,11 @@ def _optimizer(settings: BehaviorTraining, name: StageName, samples: int) -> dic
     }
 
 
-def _stage_run(run: Run, name: StageName) -> Run:
-    return Run(directory=run.directory / name, task=run.task, config={})
-
-
-def _is_finished(stage: Run) -> bool:
-    return (stage.directory / "finished").is_file()
-
-
-def _load_best(stage: Run, network: torch.nn.Module) -> None:
-    """Load the best weights of a stage; its checkpoint holds the whole task."""
-    stored = torch.load(stage.best_checkpoint(), map_location="cpu", weights_only=True)
-    prefix = "network."
-    network.load_state_dict(
-        {
-            name.removeprefix(prefix): value
-            for name, value in stored["state_dict"].items()
-            if name.startswith(prefix)
-        }
-    )
-
-
 def _label_counts(footage: Sequence[Footage]) -> tuple[NDArray[np.int64], int]:
     """(C,) positive frames and the number of labelled ones."""
     labels = np.concatenate([one.labels for one in footage])
     known = labels[(labels >= 0).all(axis=1)]
     return (known == 1).sum(axis=0), len(known)
-
-
-def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise InvalidConfig(f"no recording matches {pattern!r}; there are {', '.join(names)}")
-    return [name for name in names if any(fnmatchcase(name, one) for one in patterns)]
 
 
 def _total(footage: Sequence[Footage]) -> int:

@@ -10,13 +10,13 @@ from service.errors import InvalidConfig, NotFound
 from training.behavior import command
 from training.behavior.evaluate import Prediction, summarize
 from training.behavior.settings import BehaviorTraining
-from training.behavior.train import (
+from training.behavior.stages import (
     read_decisions,
     read_networks,
     read_settings,
     split_recordings,
-    train_behavior,
 )
+from training.behavior.train import train_behavior
 from training.data.behavior_labels import BehaviorProject, BehaviorRecording
 from training.data.labels import InvalidLabels
 from training.runs import Run, create_run, open_run
@@ -79,6 +79,16 @@ def test_a_run_of_changed_labels_is_not_continued(trained: Run) -> None:
     changed = create_run(trained.directory.parent, "changed", "behavior", config)
     with pytest.raises(InvalidLabels, match="began with 000000000000"):
         train_behavior(changed, weights=None, resume=False)
+
+
+def test_a_run_is_not_continued_with_other_backbone_weights(trained: Run, tmp_path: Path) -> None:
+    config = trained.config | {"backbone_weights": "imagenet.pth 0123"}
+    begun = create_run(tmp_path, "begun", "behavior", config)
+    other = tmp_path / "other.pth"
+    other.write_bytes(b"weights")
+    for weights in (None, other):
+        with pytest.raises(InvalidConfig, match="began with the backbone weights imagenet"):
+            train_behavior(begun, weights=weights, resume=True)
 
 
 def test_arguments_that_contradict_are_refused(trained: Run, behavior_project: Path) -> None:

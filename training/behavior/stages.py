@@ -1,0 +1,182 @@
+"""What a behavior run holds on disk: settings, data, split, and the networks of its stages.
+
+runs/<name>/ holds, beside what every run holds, a folder for each stage (flow, features,
+sequence) with its checkpoints and figures, and decisions.json.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import msgspec
+import torch
+
+from service.errors import InvalidConfig, NotFound
+from training.behavior.flow import FlowNetwork
+from training.behavior.model import (
+    FEATURE_SIZE,
+    FeatureNetwork,
+    SequenceHead,
+    create_feature_network,
+)
+from training.behavior.settings import BehaviorTraining, Decisions, StageName
+from training.data.behavior_labels import BehaviorProject, read_behavior_project
+from training.data.labels import InvalidLabels
+from training.runs import Run, Split
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """The three networks of a run, for evaluation."""
+
+    flow: FlowNetwork
+    features: FeatureNetwork
+    sequence: SequenceHead
+
+
+def read_settings(run: Run) -> BehaviorTraining:
+    """Return the settings of a behavior run.
+
+    Raises:
+        InvalidConfig: the run is of another task, or was made by another version.
+    """
+    if run.task != "behavior":
+        raise InvalidConfig(f"run {run.directory} is of task {run.task}; name a behavior run")
+    try:
+        return msgspec.convert(run.config, BehaviorTraining)
+    except msgspec.ValidationError as error:
+        raise InvalidConfig(
+            f"{run.directory / 'config.json'} does not hold behavior settings of this version: "
+            f"{error}; train anew"
+        ) from error
+
+
+def read_run_data(settings: BehaviorTraining, folders: Sequence[Path]) -> BehaviorProject:
+    """Read the recordings that a run was made from.
+
+    Raises:
+        InvalidLabels: they cannot be read, or differ from those that the run began with.
+    """
+    project = read_behavior_project(
+        folders, exclusive=settings.exclusive, behaviors=settings.behaviors
+    )
+    found = project.sha256()
+    if found != settings.data_sha256:
+        raise InvalidLabels(
+            f"the labelled data has SHA-256 {found[:12]}…, but the run began with "
+            f"{settings.data_sha256[:12]}…; restore the data or train anew"
+        )
+    return project
+
+
+def read_networks(run: Run) -> Networks:
+    """Return the best networks of a finished run, in evaluation mode.
+
+    Raises:
+        NotFound: a stage has not been trained yet.
+    """
+    settings = read_settings(run)
+    flow = FlowNetwork(settings.input.channels)
+    features = new_feature_network(settings, None)
+    sequence = new_sequence_head(settings)
+    stages: tuple[tuple[StageName, torch.nn.Module], ...] = (
+        ("flow", flow),
+        ("features", features),
+        ("sequence", sequence),
+    )
+    for name, network in stages:
+        load_best(stage_run(run, name), network)
+        network.to(memory_format=torch.contiguous_format).eval()
+    return Networks(flow, features, sequence)
+
+
+def read_decisions(run: Run) -> Decisions:
+    """Return the thresholds and shortest bouts of a finished run.
+
+    Raises:
+        NotFound: the training has not finished.
+    """
+    path = run.directory / "decisions.json"
+    if not path.is_file():
+        raise NotFound(f"{path} does not exist; finish the training with --resume")
+    return msgspec.json.decode(path.read_bytes(), type=Decisions)
+
+
+def split_recordings(project: BehaviorProject, settings: BehaviorTraining) -> Split:
+    """Split whole recordings by the names and patterns of the settings.
+
+    Raises:
+        InvalidConfig: a pattern names no recording, two parts share one, or a part is empty.
+    """
+    names = [recording.name for recording in project.recordings]
+    validation = _matching(names, settings.validation)
+    test = _matching(names, settings.test)
+    training = [name for name in names if name not in {*validation, *test}]
+    shared = set(validation) & set(test)
+    if shared or not training or not validation or not test:
+        raise InvalidConfig(
+            f"{len(training)} recordings train, {len(validation)} validate and {len(test)} test, "
+            f"{len(shared)} of them twice; give each part one at least, and none to two parts"
+        )
+    return Split(
+        rule=(
+            f"whole recordings; test: {', '.join(settings.test)}; "
+            f"validation: {', '.join(settings.validation)}"
+        ),
+        seed=settings.seed,
+        training=tuple(training),
+        validation=tuple(validation),
+        test=tuple(test),
+    )
+
+
+def new_feature_network(settings: BehaviorTraining, weights: Path | None) -> FeatureNetwork:
+    """Build the features network of `settings`, its backbone with `weights` or random."""
+    return create_feature_network(
+        weights=weights,
+        flow_frames=settings.flow_frames,
+        behaviors=len(settings.behaviors),
+        dropout=settings.dropout,
+    )
+
+
+def new_sequence_head(settings: BehaviorTraining) -> SequenceHead:
+    """Build the temporal head of `settings`."""
+    return SequenceHead(
+        FEATURE_SIZE,
+        len(settings.behaviors),
+        width=settings.sequence_width,
+        dilations=settings.sequence_dilations,
+        dropout=settings.dropout,
+    )
+
+
+def stage_run(run: Run, name: StageName) -> Run:
+    """Return the part of a run that one stage writes."""
+    return Run(directory=run.directory / name, task=run.task, config={})
+
+
+def is_finished(stage: Run) -> bool:
+    """Whether a stage has been trained to its end."""
+    return (stage.directory / "finished").is_file()
+
+
+def load_best(stage: Run, network: torch.nn.Module) -> None:
+    """Load the best weights of a stage; its checkpoint holds the whole task."""
+    stored = torch.load(stage.best_checkpoint(), map_location="cpu", weights_only=True)
+    prefix = "network."
+    network.load_state_dict(
+        {
+            name.removeprefix(prefix): value
+            for name, value in stored["state_dict"].items()
+            if name.startswith(prefix)
+        }
+    )
+
+
+def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise InvalidConfig(f"no recording matches {pattern!r}; there are {', '.join(names)}")
+    return [name for name in names if any(fnmatchcase(name, one) for one in patterns)]
