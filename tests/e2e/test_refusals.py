@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -379,3 +380,59 @@ def test_sigterm_drains_streams_are_told_and_get_their_answers(start_server, rec
             told.append(True)
     assert responses[-1].ended.frames_result == len(frames)
     assert server.process.wait(20) == 0
+
+
+def test_a_killed_decode_worker_costs_its_own_video_only(start_server, recordings):
+    import psutil
+
+    server = start_server("--root", str(recordings))
+    frames = read_frames(recordings / "short.mp4")
+    killed = threading.Event()
+
+    def steady():
+        yield start_message(POSE)
+        for index, pixels in enumerate(frames):
+            yield frame_message(index, pixels)
+            if index == 5:
+                assert killed.wait(30)
+
+    def kill_while_reading() -> None:
+        request = pb2.AnalyzeVideoRequest(
+            path="long.mp4", bundles=[selection(POSE)], frames_per_chunk=1
+        )
+        for place, _ in enumerate(server.inference.AnalyzeVideo(request, timeout=TIMEOUT_S)):
+            if place == 2:
+                for child in psutil.Process(server.process.pid).children(recursive=True):
+                    child.kill()
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(lambda: list(stream(server, steady())()))
+        try:
+            with pytest.raises(grpc.RpcError) as caught:
+                kill_while_reading()
+        finally:
+            killed.set()
+        assert caught.value.code() is Status.INTERNAL
+        assert "long.mp4" in caught.value.details()
+        assert other.result()[-1].ended.frames_result == len(frames)
+    whole = list(analyze(server, path="long.mp4")())
+    assert whole[-1].finished.frames_ok == len(read_frames(recordings / "long.mp4"))
+
+
+def test_a_reader_that_leaves_an_analysis_frees_its_place(strict_server):
+    server, _ = strict_server  # takes one video at a time
+    for _ in range(3):
+        call = analyze(server, path="long.mp4", frames_per_chunk=1)()
+        assert next(call).HasField("started")
+        assert next(call).HasField("chunk")
+        call.cancel()
+        deadline = time.monotonic() + 10
+        done = None
+        while done is None:
+            try:
+                done = list(analyze(server, path="short.mp4", frame_limit=3)())
+            except grpc.RpcError as error:  # the place is freed a moment after the cancellation
+                if error.code() is not Status.RESOURCE_EXHAUSTED or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        assert done[-1].finished.frames == 3
