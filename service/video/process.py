@@ -147,7 +147,7 @@ class Worker:
             self._gone = True
             self._loop.remove_reader(self._end.socket.fileno())
             self._end.socket.close()
-        self._ring = None
+        # The memory stays until the job ends: rows that came before are still to be read.
         with suppress(OSError):
             self._process.kill()
         if self._waiter is not None and not self._waiter.done():
