@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 
+import ethostream
 import grpc
 import pytest
 from cryptography import x509
@@ -64,15 +65,20 @@ def certificate(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def channel(start_server, certificate, recordings, tmp_path_factory):
+def address(start_server, certificate, recordings, tmp_path_factory):
     tokens = tmp_path_factory.mktemp("tokens") / "tokens.toml"
     tokens.write_text(TOKENS)
     server = start_server(
         "--tls-certificate", str(certificate[0]), "--tls-key", str(certificate[1]),
         "--token-file", str(tokens), "--root", str(recordings),
     )  # fmt: skip
+    return server.address
+
+
+@pytest.fixture(scope="module")
+def channel(address, certificate):
     credentials = grpc.ssl_channel_credentials(certificate[0].read_bytes())
-    with grpc.secure_channel(server.address, credentials) as one:
+    with grpc.secure_channel(address, credentials) as one:
         yield one
 
 
@@ -148,3 +154,15 @@ def test_health_can_be_asked_without_a_token(channel):
 
     answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_the_client_speaks_tls_with_a_token(address, certificate):
+    tls = ethostream.TlsOptions(certificate[0])
+    with ethostream.Client(address, token="rig-token-0123456789", tls=tls) as client:
+        assert POSE in {one.bundle.name for one in client.models()}
+    with (
+        ethostream.Client(address, tls=tls) as client,
+        pytest.raises(ethostream.EthostreamError, match="token") as caught,
+    ):
+        client.models()
+    assert caught.value.status == "UNAUTHENTICATED"

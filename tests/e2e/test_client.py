@@ -1,0 +1,95 @@
+"""The Python client against the real server: the same answers by every way."""
+
+import ethostream
+import numpy as np
+import pytest
+
+from tests.e2e.wire import BEHAVIOR, POSE, read_frames
+
+
+def follow(client: ethostream.Client, frames, **settings):
+    """Stream all frames; return outcomes and behavior results."""
+    with client.stream([POSE, BEHAVIOR], **settings) as stream:
+        for pixels in frames:
+            stream.send(pixels)
+        counts = stream.finish()
+        answers = list(stream)
+    outcomes = [one for one in answers if isinstance(one, ethostream.FrameOutcome)]
+    behaviors = [one for one in answers if isinstance(one, ethostream.BehaviorResult)]
+    return counts, outcomes, behaviors
+
+
+def test_a_live_stream_and_an_analysis_agree(server, recordings):
+    frames = read_frames(recordings / "short.mp4")
+    with ethostream.Client(server.address) as client:
+        counts, outcomes, behaviors = follow(client, frames, frame_rate_hz=30)
+        video = client.analyze_all("short.mp4", bundles=[POSE, BEHAVIOR])
+    assert counts.accepted == counts.results == len(frames)
+    assert [one.frame_index for one in outcomes] == list(range(len(frames)))
+    assert [one.frame_index for one in behaviors] == list(range(len(frames)))
+    found = np.stack([one.poses[0].keypoints_xy for one in outcomes])
+    confident = video.poses[0].confidence > 0.6
+    assert np.abs(found - video.poses[0].keypoints_xy)[confident].max() <= 0.5
+    for place, one in enumerate(behaviors):
+        if one.status is ethostream.BehaviorStatus.OK:
+            np.testing.assert_allclose(
+                one.probabilities, video.behaviors[0].probabilities[place], atol=0.02
+            )
+
+
+def test_gray_bgr_and_jpeg_frames_find_the_same_animal(server, recordings):
+    import cv2
+
+    frames = read_frames(recordings / "short.mp4")[20:24]
+    with ethostream.Client(server.address) as client:
+        _, rgb, _ = follow(client, frames)
+        _, bgr, _ = follow(client, [one[..., ::-1] for one in frames], color="bgr")
+        jpegs = [cv2.imencode(".jpg", one[..., ::-1])[1].tobytes() for one in frames]
+        _, jpeg, _ = follow(client, jpegs)
+    for one, other, third in zip(rgb, bgr, jpeg, strict=True):
+        wanted = one.poses[0].keypoints_xy
+        np.testing.assert_allclose(other.poses[0].keypoints_xy, wanted, atol=0.5)
+        confident = one.poses[0].confidence > 0.6
+        np.testing.assert_allclose(
+            third.poses[0].keypoints_xy[confident], wanted[confident], atol=8
+        )
+
+
+def test_an_upload_gives_tables(server, recordings):
+    with ethostream.Client(server.address) as client:
+        video = client.analyze_all(upload=recordings / "short.mp4", bundles=[POSE, BEHAVIOR])
+    table = video.to_pandas()
+    assert len(table) == len(read_frames(recordings / "short.mp4"))
+    assert video.to_xarray().sizes
+
+
+def test_errors_have_types_and_say_what_to_do(server):
+    with ethostream.Client(server.address) as client:
+        with pytest.raises(ethostream.EthostreamError, match="there is no bundle 'cat'") as caught:
+            client.model("cat")
+        assert caught.value.status == "NOT_FOUND"
+        stream = client.stream("cat")
+        with pytest.raises(ethostream.EthostreamError, match="'cat' is not loaded"):
+            stream.open()
+
+
+def test_a_stream_goes_on_after_its_server_was_killed_and_the_ledger_is_closed(
+    start_server, recordings
+):
+    frames = read_frames(recordings / "short.mp4")
+    first = start_server("--load", POSE)
+    second = None
+    with ethostream.Client(first.address) as client, client.stream(POSE) as stream:
+        for index, pixels in enumerate(frames):
+            stream.send(pixels)
+            if index == 15:
+                first.process.kill()
+                first.process.wait(10)
+                second = start_server("--load", POSE, "--listen", first.address)
+        counts = stream.finish()
+        answers = list(stream)
+    assert second is not None
+    assert [one.frame_index for one in answers] == list(range(len(frames)))
+    assert counts.accepted == len(frames) == counts.results + counts.lost
+    assert counts.lost > 0
+    assert counts.results >= len(frames) - 10
