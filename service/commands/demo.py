@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[@VERSION]",
         help=f"bundle to run; repeat for several (default: {' and '.join(SHIPPED_NAMES)})",
     )
-    add("--duration", type=float, default=20.0, metavar="S", help="of the simulated recording, s")
+    add("--duration", type=float, default=40.0, metavar="S", help="of the simulated recording, s")
     add("--frame-limit", type=int, default=0, metavar="N", help="frames of each VIDEO; 0: all")
     add(
         "--speed",
