@@ -59,6 +59,18 @@ def stream(server, messages):
     return lambda: server.inference.StreamFrames(iter(messages), timeout=TIMEOUT_S)
 
 
+def when_free(call):
+    """Return what `call` returns, once a place that was just given up is free for it."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return call()
+        except grpc.RpcError as error:
+            if error.code() is not Status.RESOURCE_EXHAUSTED or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
 def still_serves(server, recordings) -> bool:
     frames = read_frames(recordings / "short.mp4")[:3]
     messages = [start_message(POSE), *(frame_message(i, one) for i, one in enumerate(frames))]
@@ -208,18 +220,26 @@ def test_a_client_that_disappears_costs_no_other_stream_a_frame(strict_server, r
             yield frame_message(index, pixels)
             time.sleep(0.01)
 
+    def begin(messages):
+        call = stream(server, messages)()
+        assert next(call).HasField("started")
+        return call
+
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(lambda: list(stream(server, steady())()))
         for _ in range(2):
-            call = stream(server, endless())()
-            for _ in range(6):
+            call = when_free(lambda: begin(endless()))
+            for _ in range(5):
                 next(call)
             call.cancel()
         responses = other.result()
     assert responses[-1].ended.frames_result == len(frames)
     # their places are free again: two streams fit
     with ThreadPoolExecutor(2) as pool:
-        assert all(pool.map(lambda _: still_serves(server, recordings), range(2)))
+        checks = [
+            pool.submit(when_free, lambda: still_serves(server, recordings)) for _ in range(2)
+        ]
+        assert all(check.result() for check in checks)
 
 
 def test_more_streams_than_the_limit_are_refused_with_a_hint(strict_server, recordings):
@@ -232,10 +252,12 @@ def test_more_streams_than_the_limit_are_refused_with_a_hint(strict_server, reco
         while not release:
             time.sleep(0.01)
 
-    for _ in range(2):
+    def begin():
         call = stream(server, waiting())()
         assert next(call).HasField("started")
-        held.append(call)
+        return call
+
+    held += [when_free(begin) for _ in range(2)]
     with pytest.raises(grpc.RpcError) as caught:
         list(stream(server, [start_message(POSE)])())
     assert caught.value.code() is Status.RESOURCE_EXHAUSTED
@@ -426,13 +448,5 @@ def test_a_reader_that_leaves_an_analysis_frees_its_place(strict_server):
         assert next(call).HasField("started")
         assert next(call).HasField("chunk")
         call.cancel()
-        deadline = time.monotonic() + 10
-        done = None
-        while done is None:
-            try:
-                done = list(analyze(server, path="short.mp4", frame_limit=3)())
-            except grpc.RpcError as error:  # the place is freed a moment after the cancellation
-                if error.code() is not Status.RESOURCE_EXHAUSTED or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
+        done = when_free(lambda: list(analyze(server, path="short.mp4", frame_limit=3)()))
         assert done[-1].finished.frames == 3
