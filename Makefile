@@ -2,7 +2,7 @@
 PYTHON ?= python3
 UV ?= $(shell command -v uv || echo $(PYTHON) -m uv)
 RUN = .venv/bin
-export UV_PYTHON_PREFERENCE ?= system
+export UV_PYTHON_PREFERENCE ?= only-system
 
 .PHONY: demo test test-full check requirements uv environment
 
@@ -27,5 +27,4 @@ environment: uv
 	$(UV) sync --quiet --extra cpu --extra train --group dev
 
 uv:
-	@command -v uv >/dev/null || $(PYTHON) -m uv --version >/dev/null 2>&1 \
-	    || $(PYTHON) -m pip install --quiet uv 2>/dev/null || $(PYTHON) -m pip install --quiet --user --break-system-packages uv
+	@command -v uv >/dev/null || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet --user uv 2>/dev/null || $(PYTHON) -m pip install --quiet --user --break-system-packages uv
