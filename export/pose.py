@@ -6,21 +6,20 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from export.parity import ParityReport, Verdict, compare_engines
 from export.pose_card import MeasuredPart, write_card
 from export.to_onnx import export_graph
 from export.write_bundle import BundleDraft
 from service.bundle import PoseSpec, Provenance
-from service.engine import Tensors, TensorSpec, create_engine, default_threads
-from training.data.frames import Example, load_examples
+from service.engine import create_engine, default_threads
+from training.data.frames import Example
 from training.data.labels import InvalidLabels
-from training.data.projects import choose_frames, read_projects
+from training.data.projects import read_projects
 from training.pose.evaluate import PosePredictions, predict, summarize
-from training.pose.model import PoseNetwork, locate
 from training.pose.settings import PoseTraining
-from training.pose.train import create_task, read_settings, simulated_part
+from training.pose.train import read_part, simulated_part
+from training.pose.trained import PoseGraph, TorchEngine, read_graph, read_settings
 from training.runs import Run
 
 CONFIDENCE_CUTOFF = 0.6
@@ -31,20 +30,15 @@ GATE = (
 _FP32_MEAN_PX, _BF16_MEDIAN_PX, _BF16_WORSE_PX = 0.1, 0.5, 0.3
 
 
-class PoseGraph(nn.Module):
-    """The graph that serves: uint8 frames to keypoints, arg-max and offsets included."""
-
-    def __init__(self, network: PoseNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """(B, H, W, C) uint8 to (B, 1, K, 3) x, y in px of the model input and confidence."""
-        return locate(self.network(frames))
-
-
 def draft_bundle(
-    run: Run, folder: Path, *, data: Sequence[Path], description: str, license: str, about: str
+    run: Run,
+    folder: Path,
+    *,
+    data: Sequence[Path],
+    description: str,
+    license: str,
+    about: str,
+    animals: int | None = None,
 ) -> BundleDraft:
     """Export the best checkpoint of a pose run.
 
@@ -55,6 +49,7 @@ def draft_bundle(
         description: one sentence for lists of models.
         license: license of the weights.
         about: Markdown for the card: sources and licenses of the data, intended use.
+        animals: N of the bundle; None takes as many as were labelled.
 
     Raises:
         BundleInvalid: the graph disagrees with the network.
@@ -67,8 +62,8 @@ def draft_bundle(
             f"the labelled data has SHA-256 {labels.sha256[:12]}…, but run {run.name} was trained "
             f"on {settings.data_sha256[:12]}…; restore the data or train anew"
         )
-    examples = load_examples(choose_frames(labels.frames, run.split().test))
-    graph = PoseGraph(read_network(run)).eval()
+    examples = read_part(settings, labels, held_out_names(run))
+    graph = read_graph(run, animals=animals)
     path = export_pose_graph(graph, settings, folder / "pose.onnx")
     reference = predict(TorchEngine(graph), examples, settings.input)
     parity = measure_parity(path, reference, examples, settings)
@@ -89,6 +84,8 @@ def draft_bundle(
             keypoints=settings.keypoints,
             skeleton=settings.skeleton,
             left_right=settings.left_right,
+            max_animals=graph.animals,
+            unique_keypoints=settings.unique_keypoints,
             confidence_cutoff=CONFIDENCE_CUTOFF,
         ),
         graphs={"pose": path},
@@ -106,30 +103,10 @@ def draft_bundle(
     )
 
 
-def read_network(run: Run) -> PoseNetwork:
-    """Return the network of the run's best checkpoint."""
-    task = create_task(read_settings(run), weights=None)
-    stored = torch.load(run.best_checkpoint(), map_location="cpu", weights_only=True)
-    task.load_state_dict(stored["state_dict"])
-    network: PoseNetwork = task.network
-    return network.to(memory_format=torch.contiguous_format).eval()
-
-
-class TorchEngine:
-    """A pose graph computed by torch in fp32: what engines are compared with."""
-
-    engine = "torch:cpu"
-    precision = "fp32"
-    inputs: tuple[TensorSpec, ...] = ()
-    outputs: tuple[TensorSpec, ...] = ()
-
-    def __init__(self, graph: PoseGraph) -> None:
-        self._graph = graph.eval()
-
-    def run(self, inputs: Tensors) -> Tensors:
-        """See `service.engine.Engine.run`."""
-        with torch.no_grad():
-            return {"keypoints": self._graph(torch.from_numpy(inputs["frames"])).numpy()}
+def held_out_names(run: Run) -> tuple[str, ...]:
+    """Return the frames that the export measures on: the least known ones that the split has."""
+    split = run.split()
+    return split.test or split.validation or split.training
 
 
 def measure_parity(
@@ -151,11 +128,15 @@ def measure_parity(
 def judge_pose(precision: str, reference: PosePredictions, found: PosePredictions) -> Verdict:
     """Judge one engine's keypoints, in px of the frame, by `GATE`.
 
-    Only points at which the reference is confident are compared: on flat maps the arg-max of
-    two engines may differ by whole cells (an absent animal, an untrained network). Where there
-    are none, nothing was compared and the verdict is against the engine.
+    Rows of several animals are compared with the nearest of the other engine's, since equally
+    confident ones may change places. Only points at which the reference is confident are
+    compared: on flat maps the arg-max of two engines may differ by whole cells (an absent
+    animal, an untrained network). Where there are none, nothing was compared and the verdict is
+    against the engine.
     """
-    moved = np.linalg.norm(found.keypoints_xy - reference.keypoints_xy, axis=2)
+    # (F, N, K) of the reference, each to the nearest of the rows of the other engine.
+    apart = found.keypoints_xy[:, None] - reference.keypoints_xy[:, :, None]
+    moved = np.linalg.norm(apart, axis=4).min(axis=2)
     confident = reference.confidence >= CONFIDENCE_CUTOFF
     distances = moved[confident]
     if not distances.size:

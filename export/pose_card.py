@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from export.parity import ParityReport
 from training.pose.settings import PoseTraining
@@ -67,7 +68,7 @@ def write_card(
         f"- Views: {settings.views_per_epoch} an epoch for up to {loop.max_epochs} epochs, "
         f"{settings.simulated_share:.0%} of them of {settings.simulated_frames} simulated frames.",
         f"- Input: {spec.width_px}x{spec.height_px} px {spec.color}, {spec.fit}.",
-        f"- Backbone: MobileNetV2, weights {settings.backbone_weights or 'random'}.",
+        f"- Network: {_network(settings)}.",
         f"- Run `{run.name}` at commit `{run.versions()['commit']}`, "
         f"torch {run.versions()['torch']}, seed {loop.seed}.",
         f"- SHA-256 of the labelled data: `{settings.data_sha256}`.",
@@ -87,6 +88,17 @@ def write_card(
         )
     lines += ["", "## License", "", f"The weights: {license}.", ""]
     return "\n".join(lines)
+
+
+def _network(settings: PoseTraining) -> str:
+    chosen = settings.network
+    weights = chosen.backbone_weights
+    if chosen.backbone_weights_sha256 is not None:
+        weights = f"{Path(weights).name} {chosen.backbone_weights_sha256}"
+    start = (
+        f"weights {weights}" if settings.parent is None else f"from {Path(settings.parent).name}"
+    )
+    return f"{chosen.backbone}, stride {chosen.output_stride}, {chosen.head} head; {start}"
 
 
 def _rows(part: MeasuredPart) -> list[str]:

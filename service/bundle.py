@@ -68,7 +68,11 @@ class PoseSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     left_right: tuple[tuple[str, str], ...] = ()
     """Pairs that change places when a picture is mirrored."""
     max_animals: int = 1
-    """N, the length of the animals axis."""
+    """N, the length of the animals axis. Where it is more than 1, row n holds the n-th best local
+    maximum of each keypoint: rows are detections, not grouped into animals."""
+    unique_keypoints: tuple[str, ...] = ()
+    """Keypoints that exist once in the scene, such as corners of the arena: only in row 0, with
+    confidence 0 in the others."""
     confidence_cutoff: float = 0.6
     """Confidence in [0, 1] from which a point counts as found, as the card's figures take it."""
 

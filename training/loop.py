@@ -1,7 +1,7 @@
 """The training loop of both tasks: epochs, checkpoints, early stop, progress and figures."""
 
-import csv
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,8 +14,10 @@ import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from service.errors import InvalidConfig, NotFound
+from training.figures import MetricsTable
 from training.runs import Run
 
 Precision = Literal["bf16-mixed", "32-true"]
@@ -36,6 +38,10 @@ class LoopSettings:
     precision: Precision = "bf16-mixed"
     threads: int | None = None
     """Processor threads of torch; None leaves its own choice."""
+    workers: int = 0
+    """Processes that load samples; 0 loads them where it trains."""
+    devices: int | Literal["auto"] = "auto"
+    """GPUs, or processes where there is none; auto takes all GPUs, or one process."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -44,12 +50,17 @@ class LoopSettings:
                 f"max_epochs is {self.max_epochs} and batch_size {self.batch_size}; "
                 "both must be at least 1"
             )
+        if self.workers < 0 or (self.devices != "auto" and self.devices < 1):
+            raise InvalidConfig(
+                f"workers is {self.workers} and devices {self.devices}; give 0 or more workers "
+                "and at least 1 device, or auto"
+            )
 
 
 def fit(
     module: LightningModule,
     train_loader: Iterable[object],
-    validation_loader: Iterable[object],
+    validation_loader: Iterable[object] | None,
     *,
     settings: LoopSettings,
     run: Run,
@@ -63,7 +74,7 @@ def fit(
     Args:
         module: the task: its steps, losses, metrics and optimizer.
         train_loader: batches of an epoch.
-        validation_loader: batches of the held-out samples.
+        validation_loader: batches of the held-out samples; None takes the last epoch as best.
         settings: length, precision, seed and threads.
         run: where checkpoints and figures go.
         monitor: name of the held-out metric, as the module logs it.
@@ -73,6 +84,8 @@ def fit(
 
     Raises:
         NotFound: `resume` is set and the run has no checkpoint yet.
+        SystemExit: the training was told to stop (status 143, or 1 after Ctrl-C); it goes on
+            with `resume` from the last whole epoch.
     """
     if resume and not run.last_checkpoint.is_file():
         raise NotFound(
@@ -86,57 +99,59 @@ def fit(
             max_epochs=settings.max_epochs,
             precision=settings.precision,
             accelerator="auto",
-            devices=1,
+            devices=_devices(settings),
+            strategy=_strategy(settings),
+            use_distributed_sampler=False,
             default_root_dir=run.directory,
             logger=TensorBoardLogger(run.directory, name="tensorboard", version=""),
-            callbacks=[*_callbacks(settings, run, monitor, mode), *callbacks],
+            callbacks=[
+                *_callbacks(settings, run, None if validation_loader is None else monitor, mode),
+                *callbacks,
+            ],
             enable_progress_bar=sys.stdout.isatty(),
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=10,
         )
-        trainer.fit(
-            module,
-            train_loader,
-            validation_loader,
-            ckpt_path=run.last_checkpoint if resume else None,
-        )
+        try:
+            trainer.fit(
+                module,
+                train_loader,
+                validation_loader,
+                ckpt_path=run.last_checkpoint if resume else None,
+            )
+        except SIGTERMException:
+            log.warning("told to stop; continue with --resume --out %s", run.directory)
+            raise SystemExit(128 + signal.SIGTERM) from None
     return run.best_checkpoint()
 
 
-class MetricsTable(Callback):  # type: ignore[misc]  # Lightning is untyped here
-    """Appends the figures of each epoch to the run's metrics.csv and logs them as one line."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the row; validation of the epoch has run before."""
-        row: dict[str, float] = {"epoch": trainer.current_epoch}
-        for name, value in sorted(trainer.callback_metrics.items()):
-            row[name] = round(float(value), 6)
-        is_new = not self._path.exists()
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if is_new:
-                writer.writeheader()
-            writer.writerow(row)
-        log.info("%s", "  ".join(f"{name} {value:g}" for name, value in row.items()))
-
-
 def _callbacks(
-    settings: LoopSettings, run: Run, monitor: str, mode: Literal["min", "max"]
+    settings: LoopSettings, run: Run, monitor: str | None, mode: Literal["min", "max"]
 ) -> Iterator[Callback]:
-    yield MetricsTable(run.metrics_table)
+    yield MetricsTable(run.metrics_table, run.curves_picture)
     # Two savers: the best one needs the metric, the last one must be there after every epoch.
-    yield ModelCheckpoint(
-        run.checkpoints, "best", monitor=monitor, mode=mode, enable_version_counter=False
-    )
     yield ModelCheckpoint(run.checkpoints, "last", enable_version_counter=False)
-    if settings.patience_epochs is not None:
-        yield EarlyStopping(monitor, patience=settings.patience_epochs, mode=mode)
+    if monitor is not None:
+        yield ModelCheckpoint(
+            run.checkpoints, "best", monitor=monitor, mode=mode, enable_version_counter=False
+        )
+        if settings.patience_epochs is not None:
+            yield EarlyStopping(monitor, patience=settings.patience_epochs, mode=mode)
     if sys.stdout.isatty():
         yield RichProgressBar()
+
+
+def _devices(settings: LoopSettings) -> int | str:
+    if settings.devices == "auto" and not torch.cuda.is_available():
+        return 1  # auto would start one process per core, which share the cores anyway
+    return settings.devices
+
+
+def _strategy(settings: LoopSettings) -> str:
+    several = torch.cuda.device_count() if settings.devices == "auto" else settings.devices
+    # Spawned: processes that begin at this command's start would make the run's folder again.
+    return "ddp_spawn" if several > 1 else "auto"
 
 
 @contextmanager
@@ -145,6 +160,7 @@ def _expected_warnings_silent() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        warnings.filterwarnings("ignore", message=".*but have no `val_dataloader`.*")
         warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)

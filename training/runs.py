@@ -5,7 +5,9 @@ runs/<name>/
   versions.json   Python, libraries and the commit of this code
   split.json      which samples trained and which were held out
   metrics.csv     one row per epoch
-  checkpoints/    best.ckpt (held-out metric) and last.ckpt (to resume)
+  curves.png      the same as curves
+  evaluation.json errors of the trained network on each part of the split
+  checkpoints/    last.ckpt (to resume) and best.ckpt, where a held-out metric chooses
   tensorboard/    the same figures for TensorBoard
 """
 
@@ -72,13 +74,24 @@ class Run:
         """CSV with one row per epoch."""
         return self.directory / "metrics.csv"
 
+    @property
+    def curves_picture(self) -> Path:
+        """PNG of the figures over the epochs."""
+        return self.directory / "curves.png"
+
+    @property
+    def evaluation(self) -> Path:
+        """JSON with the figures of each part of the split, once the training is done."""
+        return self.directory / "evaluation.json"
+
     def best_checkpoint(self) -> Path:
-        """Return the checkpoint with the best held-out metric.
+        """Return the checkpoint with the best held-out metric, or the last where none chooses.
 
         Raises:
             NotFound: the training has not finished an epoch yet.
         """
         path = self.checkpoints / "best.ckpt"
+        path = path if path.is_file() else self.last_checkpoint
         if not path.is_file():
             raise NotFound(
                 f"run {self.directory} has no checkpoint; train it for one epoch at least"

@@ -24,6 +24,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="labelled data, where it is no longer at the path that it was trained from",
     )
+    parser.add_argument(
+        "--animals",
+        type=int,
+        help="pose: answer this many local maxima of each keypoint; as many as labelled if absent",
+    )
     parser.add_argument("--description", default="", help="one sentence for lists of models")
     parser.add_argument("--license", default="not stated", help="license of the weights")
     parser.add_argument(
@@ -39,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         choose_version,
         write_bundle,
     )
+    from service.errors import InvalidConfig
     from training.runs import open_run
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -47,6 +53,14 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out, arguments.name, version=arguments.version, replace=arguments.replace
     )
     draft_bundle = import_module(f"export.{training_run.task}").draft_bundle
+    options = {}
+    if arguments.animals is not None:
+        if training_run.task != "pose" or arguments.animals < 1:
+            raise InvalidConfig(
+                f"--animals {arguments.animals} of a {training_run.task} run; give at least 1, "
+                "for pose runs only"
+            )
+        options["animals"] = arguments.animals
     about = arguments.about.read_text(encoding="utf-8") if arguments.about else ""
     with tempfile.TemporaryDirectory() as folder:
         draft = draft_bundle(
@@ -56,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             description=arguments.description,
             license=arguments.license,
             about=about,
+            **options,
         )
         bundle = write_bundle(
             arguments.out, arguments.name, draft, version=version, replace=arguments.replace

@@ -26,6 +26,7 @@ def draw_poses(
     confidence_cutoff: float,
     radius_px: float,
     first_color: int = 0,
+    by_animal: bool = False,
 ) -> None:
     """Draw the animals of one frame; points below the cut-off or without a position are left out.
 
@@ -36,17 +37,18 @@ def draw_poses(
         skeleton: pairs of keypoint numbers.
         confidence_cutoff: in [0, 1].
         radius_px: of a point.
-        first_color: color number of the first keypoint.
+        first_color: color number of the first keypoint, or of the first animal.
+        by_animal: give each animal one color, not each keypoint.
     """
     shown = (np.nan_to_num(confidence, nan=-1.0) >= confidence_cutoff) & np.isfinite(
         keypoints_xy
     ).all(axis=-1)
-    for points, seen in zip(keypoints_xy, shown, strict=True):
+    for animal, (points, seen) in enumerate(zip(keypoints_xy, shown, strict=True)):
         for first, second in skeleton:
             if seen[first] and seen[second]:
                 _draw_bone(image, points[first], points[second], radius_px)
         for place in np.flatnonzero(seen):
-            color = series_color(first_color + int(place))
+            color = series_color(first_color + (animal if by_animal else int(place)))
             center = _fixed(points[place])
             _dot(image, center, radius_px * 1.32, _OUTLINE)
             _dot(image, center, radius_px, color)

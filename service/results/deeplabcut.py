@@ -4,60 +4,118 @@ Columns have the levels scorer, bodyparts, coords (x, y, likelihood), with indiv
 scorer where a bundle answers for several animals. Frames without a result are empty.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from service.results.atomic import replacing
 from service.results.provenance import AnsweredBundle
 from service.results.video_results import VideoResults
 from service.values import PoseColumns
 
+UNIQUE_OWNER = "single"
+"""The individual that DeepLabCut gives the body parts to that exist once in the scene."""
+
 
 def pose_path(out: Path, stem: str, bundle: AnsweredBundle, suffix: str) -> Path:
     """Path of the poses of one bundle; suffix is .h5 or .csv."""
-    return out / f"{stem}{scorer_name(bundle)}{suffix}"
+    return out / f"{stem}{scorer_name(bundle.name, bundle.version)}{suffix}"
 
 
-def scorer_name(bundle: AnsweredBundle) -> str:
+def scorer_name(bundle: str, version: int) -> str:
     """Name of the scorer, such as `ethostream_openfield-mouse_v1`."""
-    return f"ethostream_{bundle.name}_v{bundle.version}"
+    return f"ethostream_{bundle}_v{version}"
 
 
 def write_h5(results: VideoResults, out: Path, stem: str) -> None:
-    """Write one HDF5 file per pose bundle, key `df_with_missing`, as a PyTables table."""
+    """Write one HDF5 file per pose bundle."""
     for bundle, poses in results.pose_answers():
-        with replacing(pose_path(out, stem, bundle, ".h5")) as unfinished:
-            pose_table(results, bundle, poses).to_hdf(
-                unfinished, key="df_with_missing", mode="w", format="table"
-            )
+        write_table(pose_table(results, bundle, poses), pose_path(out, stem, bundle, ".h5"))
 
 
 def write_csv(results: VideoResults, out: Path, stem: str) -> None:
-    """Write one CSV per pose bundle, with one line a column level at the top."""
+    """Write one CSV per pose bundle."""
     for bundle, poses in results.pose_answers():
-        with replacing(pose_path(out, stem, bundle, ".csv")) as unfinished:
+        write_table(pose_table(results, bundle, poses), pose_path(out, stem, bundle, ".csv"))
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table whole or not at all.
+
+    Args:
+        table: with the column levels of DeepLabCut.
+        path: .h5 (a PyTables table under the key `df_with_missing`) or .csv (one line a column
+            level at the top).
+    """
+    with replacing(path) as unfinished:
+        if path.suffix == ".csv":
             # Nine digits bring every float32 back exactly.
-            pose_table(results, bundle, poses).to_csv(unfinished, float_format="%.9g")
+            table.to_csv(unfinished, float_format="%.9g")
+        else:
+            table.to_hdf(unfinished, key="df_with_missing", mode="w", format="table")
 
 
 def pose_table(results: VideoResults, bundle: AnsweredBundle, poses: PoseColumns) -> pd.DataFrame:
-    """Return the poses of one bundle as DeepLabCut's table, float64, indexed by frame number."""
+    """Return the poses of one bundle as DeepLabCut's table, float64.
+
+    Rows are indexed by frame number, those of pictures by file name, as in DeepLabCut.
+    """
     assert bundle.pose is not None
-    levels: list[list[str]] = [
-        [scorer_name(bundle)],
-        list(bundle.pose.keypoints),
-        ["x", "y", "likelihood"],
-    ]
-    names = ["scorer", "bodyparts", "coords"]
-    if bundle.pose.max_animals > 1:
-        animals = [f"animal{animal + 1}" for animal in range(bundle.pose.max_animals)]
-        levels.insert(1, animals)
-        names.insert(1, "individuals")
-    values = np.concatenate([poses.keypoints_xy, poses.confidence[..., None]], axis=-1)
+    several = bundle.pose.max_animals > 1
+    table = keypoint_table(
+        scorer_name(bundle.name, bundle.version),
+        bundle.pose.keypoints,
+        results.frame_index,
+        poses.keypoints_xy,
+        poses.confidence,
+        animals=[f"animal{one + 1}" for one in range(bundle.pose.max_animals)] if several else (),
+    )
+    return table.set_axis(list(results.files), axis=0) if results.files else table
+
+
+def keypoint_table(
+    scorer: str,
+    keypoints: Sequence[str],
+    frame_index: NDArray[np.int64],
+    keypoints_xy: NDArray[np.float32],
+    confidence: NDArray[np.float32],
+    *,
+    animals: Sequence[str] = (),
+    unique_keypoints: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return DeepLabCut's table of predictions, float64, one row a frame.
+
+    Args:
+        scorer: name of what predicted them.
+        keypoints: K names.
+        frame_index: (T,) numbers of the frames.
+        keypoints_xy: (T, N, K, 2) px.
+        confidence: (T, N, K).
+        animals: N names; without them the level of individuals is left out.
+        unique_keypoints: those of `keypoints` that stand in row 0 only; with `animals` they belong
+            to the individual `single`.
+    """
+    values = np.concatenate([keypoints_xy, confidence[..., None]], axis=-1).astype(np.float64)
+    columns: list[tuple[str, ...]] = []
+    blocks = []
+    owned = [name for name in keypoints if not animals or name not in unique_keypoints]
+    owners = [(owner, place, owned) for place, owner in enumerate(animals or ("",))]
+    if animals and unique_keypoints:
+        owners.append((UNIQUE_OWNER, 0, list(unique_keypoints)))
+    for owner, place, parts in owners:
+        for part in parts:
+            for axis, coordinate in enumerate(("x", "y", "likelihood")):
+                names = (scorer, owner, part, coordinate)
+                columns.append(names if animals else (scorer, part, coordinate))
+                blocks.append(values[:, place, list(keypoints).index(part), axis])
+    levels = ["scorer", "individuals", "bodyparts", "coords"]
     return pd.DataFrame(
-        values.reshape(len(results), -1).astype(np.float64),
-        index=pd.Index(results.frame_index),
-        columns=pd.MultiIndex.from_product(levels, names=names),
+        np.stack(blocks, axis=1),
+        index=pd.Index(frame_index),
+        columns=pd.MultiIndex.from_tuples(
+            columns, names=levels if animals else [levels[0], *levels[2:]]
+        ),
     )

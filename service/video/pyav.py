@@ -310,7 +310,17 @@ class _DecodeRun:
                 position = picture.opaque[0]
                 flags = self._index.flags.item(position)
                 is_damaged = picture.is_corrupt or bool(flags & DAMAGED)
+                if picture.is_corrupt and self._is_sought(position):
+                    raise _DecodeAgain(seek=False)
                 self._ledger.add(position, picture, is_damaged=is_damaged)
+
+    def _is_sought(self, position: int) -> bool:
+        """True where the picture should be whole, since it comes after the key frame sought.
+
+        Some encoders mark frames as key frames that later ones look back beyond; only a decoder
+        that began at the start of the file knows what these show.
+        """
+        return bool(self._start and self._index.pts[position] >= self._index.pts[self._start])
 
     def _fail(self, position: int, error: av.FFmpegError) -> None:
         if self._threads > 1:

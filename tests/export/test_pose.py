@@ -9,7 +9,7 @@ import torch
 
 from export import pose
 from export.commands import export
-from export.pose import PoseGraph, TorchEngine, judge_pose
+from export.pose import judge_pose
 from service.bundle import read_bundle
 from service.engine import create_engine
 from service.errors import BundleInvalid, InvalidConfig
@@ -17,6 +17,7 @@ from training.commands import evaluate
 from training.data.labels import InvalidLabels
 from training.pose import command
 from training.pose.evaluate import PosePredictions
+from training.pose.trained import TorchEngine, read_graph
 from training.runs import Run, open_run
 
 pytestmark = pytest.mark.needs_train
@@ -32,12 +33,15 @@ def run_command(module: object, *arguments: object) -> int:
 def trained(tmp_path_factory: pytest.TempPathFactory, simulated_project: Path) -> Run:
     """Two steps of training, then sure of itself: parity is judged on confident points."""
     folder = tmp_path_factory.mktemp("export")
-    tiny = "--size 96x64 --view-px 64 --views-per-epoch 4 --batch-size 2 --epochs 1 --threads 2"
+    tiny = (
+        "--backbone-weights random --size 96x64 --view-px 64 --views-per-epoch 4 --batch-size 2 "
+        "--epochs 1 --threads 2"
+    )
     run_command(command, simulated_project, "--out", folder / "runs" / "tiny", *tiny.split())
     run = open_run(folder / "runs" / "tiny")
     path = run.best_checkpoint()
     stored = torch.load(path, weights_only=True)
-    stored["state_dict"]["network.head.bias"][:4] += 8
+    stored["state_dict"]["network.head.scores.bias"] += 8
     torch.save(stored, path)
     return run
 
@@ -65,7 +69,7 @@ def test_an_exported_run_is_a_bundle_whose_engines_agree_with_torch(
     assert {row["engine"] for row in rows} == {"onnxruntime", "openvino"}
 
     frames = np.random.default_rng(1).integers(0, 256, (3, 64, 96, 3), np.uint8)
-    expected = TorchEngine(PoseGraph(pose.read_network(trained))).run({"frames": frames})
+    expected = TorchEngine(read_graph(trained)).run({"frames": frames})
     for engine in ("onnxruntime", "openvino"):
         loaded = create_engine(
             bundle.graph_path("pose"), engine=engine, precision="fp32", threads=1
@@ -103,7 +107,7 @@ def test_a_graph_that_disagrees_with_the_network_is_refused_and_leaves_nothing(
     other = shutil.copytree(trained.directory, tmp_path / "runs" / "other")
     checkpoint = other / "checkpoints" / "best.ckpt"
     stored = torch.load(checkpoint, weights_only=True)
-    stored["state_dict"]["network.head.bias"][4:] += 0.1  # every point, by 0.8 px of the input
+    stored["state_dict"]["network.head.offsets.bias"] += 0.11  # every point, by 0.8 px of the input
     torch.save(stored, checkpoint)
     monkeypatch.setattr(pose, "export_pose_graph", lambda *_: exported / "pose.onnx")
     with pytest.raises(BundleInvalid, match="disagrees with torch"):
@@ -117,15 +121,16 @@ def test_data_that_changed_since_the_training_is_refused(
     other = shutil.copytree(simulated_project, tmp_path / "other")
     table = next(other.rglob("CollectedData_*.csv"))
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    table.with_suffix(".h5").unlink()
     with pytest.raises(InvalidLabels, match="was trained on"):
         run_command(export, trained.directory, "--data", other, "--out", tmp_path, "--name", "tiny")
 
 
 def predictions(shift_px: float, confidence: float) -> PosePredictions:
-    points = np.zeros((10, 2, 2), np.float32)
+    points = np.zeros((10, 1, 2, 2), np.float32)
     points[..., 0] = shift_px
-    sure = np.full((10, 2), confidence, np.float32)
-    return PosePredictions(points, sure, np.zeros((10, 2, 2), np.float32))
+    sure = np.full((10, 1, 2), confidence, np.float32)
+    return PosePredictions(points, sure, np.zeros_like(points))
 
 
 @pytest.mark.parametrize(

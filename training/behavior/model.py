@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.backbones import MobileNetV2Backbone, load_backbone
+from training.backbones import Backbone, create_backbone
 
 RGB_FEATURES = 128
 FLOW_FEATURES = 64
@@ -33,7 +33,7 @@ class FeatureNetwork(nn.Module):
     """
 
     def __init__(
-        self, backbone: MobileNetV2Backbone, *, flow_frames: int, behaviors: int, dropout: float
+        self, backbone: Backbone, *, flow_frames: int, behaviors: int, dropout: float
     ) -> None:
         super().__init__()
         self.flow_frames = flow_frames
@@ -160,9 +160,9 @@ def create_feature_network(
     Raises:
         InvalidConfig: the weights do not fit.
     """
-    return FeatureNetwork(
-        load_backbone(weights), flow_frames=flow_frames, behaviors=behaviors, dropout=dropout
-    )
+    backbone = create_backbone("mobilenet_v2", weights=weights or "random")
+    backbone.keeps_statistics = True  # clips of one recording have statistics of their own
+    return FeatureNetwork(backbone, flow_frames=flow_frames, behaviors=behaviors, dropout=dropout)
 
 
 def _conv(before: int, after: int, kernel: int) -> nn.Sequential:

@@ -111,7 +111,8 @@ class FeatureTask(_ClassifyingTask):
     def __init__(self, network: FeatureNetwork, flow: FlowNetwork, **rest: Any) -> None:
         super().__init__(**rest)
         self.network = network.to(memory_format=torch.channels_last)
-        for block in network.backbone.features[:_FIXED_BLOCKS]:
+        blocks = list(network.backbone.get_submodule("features").children())
+        for block in blocks[:_FIXED_BLOCKS]:
             block.requires_grad_(False)
         # A tuple hides the frozen network from Lightning: not trained, not stored twice.
         self._flow = (flow.eval().to(memory_format=torch.channels_last),)

@@ -68,7 +68,9 @@ class View:
     pixels: NDArray[np.uint8]
     """(h, w, C)."""
     keypoints_xy: NDArray[np.float32]
-    """(K, 2) px of the view; NaN where not labelled or covered."""
+    """(N, K, 2) px of the view; NaN where not labelled or covered."""
+    covered: NDArray[np.bool_]
+    """(K,) True where a labelled keypoint of any animal is covered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Augmenter:
 
         Args:
             pixels: (H, W, 3) RGB or (H, W) gray frame.
-            keypoints_xy: (K, 2) px of the frame; NaN where not labelled.
+            keypoints_xy: (N, K, 2) px of the frame; NaN where not labelled.
             random: source of all choices.
         """
         matrix, is_mirrored = self._geometry(pixels, keypoints_xy, random)
@@ -106,12 +108,16 @@ class Augmenter:
         )
         points = keypoints_xy @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
         if is_mirrored:
-            points = points[list(self.mirrored)]
+            points = points[:, list(self.mirrored)]
         view = to_color(np.asarray(warped, np.uint8), self.input.color)
         view = self._light(view, random)
         view = self._camera(view, random)
-        view, points = self._cover(view, points, random)
-        return View(pixels=np.ascontiguousarray(view), keypoints_xy=points.astype(np.float32))
+        view, hidden = self._cover(view, points, random)
+        return View(
+            pixels=np.ascontiguousarray(view),
+            keypoints_xy=np.where(hidden[..., None], np.nan, points).astype(np.float32),
+            covered=np.asarray(hidden.any(axis=0), np.bool_),
+        )
 
     def _geometry(
         self,
@@ -130,9 +136,10 @@ class Augmenter:
         linear = rotation * scale * np.array([placement.scale_x, placement.scale_y])
         if is_mirrored:
             linear = np.diag([-1.0, 1.0]) @ linear
-        labelled = keypoints_xy[np.isfinite(keypoints_xy).all(axis=1)]
-        if len(labelled) and random.random() < settings.centred_share:
-            focus = labelled.mean(axis=0)
+        animals = [points[np.isfinite(points).all(axis=1)] for points in keypoints_xy]
+        animals = [points for points in animals if len(points)]
+        if animals and random.random() < settings.centred_share:
+            focus = animals[int(random.integers(len(animals)))].mean(axis=0)
             shift = random.uniform(-settings.shift_px, settings.shift_px, 2)
         else:
             focus = random.uniform((0, 0), (width_px - 1, height_px - 1))
@@ -175,10 +182,10 @@ class Augmenter:
         view: NDArray[np.uint8],
         points: NDArray[np.float32],
         random: np.random.Generator,
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Paint one rectangle over the view; what it hides is no longer labelled."""
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Paint one rectangle over the view and say which of the points (N, K) it hides."""
         if random.random() >= self.settings.cut_out_probability:
-            return view, points
+            return view, np.zeros(points.shape[:2], np.bool_)
         size = np.array([self.width_px, self.height_px])
         half = random.uniform(*self.settings.cut_out_share, 2) * size / 2
         centre = random.uniform((0, 0), size)
@@ -186,8 +193,8 @@ class Augmenter:
         high = np.rint(centre + half).astype(int)
         covered = view.copy()
         covered[low[1] : high[1], low[0] : high[0]] = random.integers(0, 256)
-        hidden = ((points >= low - 0.5) & (points <= high - 0.5)).all(axis=1)
-        return covered, np.where(hidden[:, None], np.float32(np.nan), points)
+        hidden = ((points >= low - 0.5) & (points <= high - 0.5)).all(axis=2)
+        return covered, np.asarray(hidden, np.bool_)
 
 
 def mirror_indices(

@@ -5,56 +5,99 @@ from pathlib import Path
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
-    parser.add_argument(
-        "data", nargs="*", type=Path, metavar="DATA", help="folder of a DeepLabCut project"
+    """Add the arguments; each one but DATA, --out and --resume is a field of `PoseChoices`."""
+    add = parser.add_argument
+    add(
+        "data",
+        nargs="*",
+        type=Path,
+        metavar="DATA",
+        help="DeepLabCut project, SLEAP .slp, or Lightning Pose folder; several are joined",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run, runs/NAME")
-    parser.add_argument(
-        "--resume", action="store_true", help="continue the run at --out from its last epoch"
+    add("--out", type=Path, required=True, help="folder of the run, runs/NAME")
+    add("--resume", action="store_true", help="continue the run at --out from its last epoch")
+    add(
+        "--from",
+        dest="parent",
+        metavar="RUN",
+        help="go on from a trained run: its weights, its held-out frames; keypoints by name",
     )
-    parser.add_argument(
-        "--backbone-weights", type=Path, help="file of ImageNet mobilenet_v2 weights (torchvision)"
+    add(
+        "--config",
+        type=Path,
+        metavar="TOML",
+        help="file with any of these settings by name, and those of the augmentation below "
+        "[augment]; options win over it",
     )
-    parser.add_argument(
-        "--size", type=_size, default=(384, 288), help="model input in px, multiples of 32"
+    network = parser.add_argument_group("network")
+    add = network.add_argument
+    add("--preset", choices=("tiny", "fast", "accurate"), help="size to start from (fast)")
+    add("--backbone", metavar="NAME", help="such as resnet_50, efficientnet_lite0 (the preset's)")
+    add(
+        "--backbone-weights",
+        metavar="FILE",
+        help="ImageNet weights of the backbone; `imagenet` fetches them, `random` needs none "
+        "(imagenet)",
     )
-    parser.add_argument(
-        "--skeleton", type=_pair, nargs="*", default=[], metavar="A:B", help="keypoints to connect"
+    add("--head", choices=("pyramid", "deconvolution"), help="kind of head (the preset's)")
+    add(
+        "--intermediate",
+        action="store_true",
+        default=None,
+        help="supervise an earlier bank of a deconvolution head too",
     )
-    parser.add_argument(
-        "--simulated-share", type=float, default=0.0, help="share of simulated views, 0 to 1"
+    add(
+        "--size",
+        dest="size_px",
+        type=_size,
+        metavar="WxH",
+        help="model input in px, multiples of 32 (by preset and frames)",
     )
-    parser.add_argument(
-        "--simulated-frames", type=int, default=1500, help="simulated frames to render"
+    add("--keypoints", nargs="+", metavar="NAME", help="train only these (all)")
+    add("--skeleton", type=_pair, nargs="*", metavar="A:B", help="connected (the project's)")
+    add(
+        "--left-right",
+        type=_pair,
+        nargs="*",
+        metavar="L:R",
+        help="keypoints that a mirror swaps (by left and right in their names)",
     )
-    parser.add_argument(
-        "--validation-share", type=float, default=0.1, help="share that chooses the best epoch"
+    add("--target", choices=("disc", "gaussian"), help="kind of score map (disc)")
+    add("--radius-px", type=float, help="radius of a label, px of the model input (10)")
+    add(
+        "--missing",
+        choices=("absent", "ignored"),
+        help="what an empty label means: not visible, or unknown (absent)",
     )
-    parser.add_argument("--test-share", type=float, default=0.2, help="share kept for the report")
-    parser.add_argument("--epochs", type=int, default=60, help="number of epochs")
-    parser.add_argument(
-        "--patience", type=int, help="epochs without a better held-out error before it ends"
-    )
-    parser.add_argument("--views-per-epoch", type=int, default=512, help="training views an epoch")
-    parser.add_argument(
-        "--view-px", type=int, default=224, help="side of a training view, px of the model input"
-    )
-    parser.add_argument("--batch-size", type=int, default=16, help="views a step")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak learning rate")
-    parser.add_argument(
-        "--precision", choices=("bf16-mixed", "32-true"), default="bf16-mixed", help="arithmetic"
-    )
-    parser.add_argument("--seed", type=int, default=1, help="seed of split, views and weights")
-    parser.add_argument("--threads", type=int, help="processor threads; torch's choice if absent")
+    data = parser.add_argument_group("frames")
+    add = data.add_argument
+    add("--validation-share", type=float, help="share that chooses the best epoch, 0: none (0.1)")
+    add("--test-share", type=float, help="share kept for the report, 0: none (0.2)")
+    add("--test-videos", nargs="+", metavar="FOLDER", help="keep these videos for the report")
+    add("--split-seed", type=int, help="seed of the split (that of --seed)")
+    add("--split-from", metavar="RUN", help="take the split of another run, to compare")
+    add("--simulated-share", type=float, help="share of simulated views, 0 to 1 (0)")
+    add("--simulated-frames", type=int, help="simulated frames to render (1500)")
+    loop = parser.add_argument_group("loop")
+    add = loop.add_argument
+    add("--epochs", type=int, help="number of epochs (60)")
+    add("--patience", type=int, help="epochs without a better held-out error until it ends")
+    add("--views-per-epoch", type=int, help="training views an epoch (512)")
+    add("--view-px", type=int, help="side of a view, px of the model input (the preset's)")
+    add("--batch-size", type=int, help="views a step, of each process (16)")
+    add("--learning-rate", type=float, help="peak learning rate (the preset's)")
+    add("--precision", choices=("bf16-mixed", "32-true"), help="arithmetic (bf16-mixed)")
+    add("--seed", type=int, help="seed of views and weights (1)")
+    add("--threads", type=int, help="processor threads (torch's choice)")
+    add("--workers", type=int, help="processes that make views; worth it beside a GPU (0)")
+    add("--devices", type=_devices, help="GPUs or processes (auto: all GPUs, or one process)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, or continue a run."""
-    from training.pose.launch import launch
+    from training.pose.run_command import run_command
 
-    return launch(arguments)
+    return run_command(arguments)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -69,3 +112,9 @@ def _pair(text: str) -> tuple[str, str]:
     if not separator or not first or not second:
         raise argparse.ArgumentTypeError(f"{text!r} is not a pair; give NAME:NAME")
     return first, second
+
+
+def _devices(text: str) -> int | str:
+    if text == "auto" or text.isdecimal():
+        return text if text == "auto" else int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of devices; give one, or auto")

@@ -1,75 +1,144 @@
-"""From the arguments of `ethostream train pose` to a trained run."""
+"""From labelled data and choices to a new pose run."""
 
-import argparse
-import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from service.bundle import InputSpec, file_sha256
 from service.errors import InvalidConfig
+from service.targets import TargetSpec
+from training.backbones import BACKBONES
+from training.data.frames import keypoint_indices
 from training.data.labels import left_right_pairs
-from training.data.projects import read_projects
+from training.data.projects import LabelledData, read_projects
+from training.data.splits import split_frames
 from training.loop import LoopSettings
-from training.pose.settings import PoseTraining
-from training.pose.train import train_pose
-from training.runs import create_run, open_run
+from training.pose.presets import PRESETS, Preset, input_size
+from training.pose.settings import NetworkSettings, PoseChoices, PoseTraining
+from training.pose.trained import read_settings
+from training.runs import Run, create_run, open_run
 
-log = logging.getLogger("ethostream.training")
-
-
-def launch(arguments: argparse.Namespace) -> int:
-    """Train, or continue, log where the best checkpoint is and return the exit status."""
-    out: Path = arguments.out
-    if arguments.resume:
-        if arguments.data:
-            raise InvalidConfig(
-                f"--resume continues {out} with its own data; leave out {arguments.data[0]}"
-            )
-        current = open_run(out)
-    else:
-        settings = _settings(arguments)
-        current = create_run(out.parent, out.name, "pose", msgspec.to_builtins(settings))
-    best = train_pose(current, weights=arguments.backbone_weights, resume=arguments.resume)
-    log.info("best checkpoint: %s", best)
-    return 0
+_SIZED_FRAMES = 20
+"""Pictures that are looked at to learn the frames' size."""
 
 
-def _settings(arguments: argparse.Namespace) -> PoseTraining:
-    if not arguments.data:
-        raise InvalidConfig("no data was named; give the folder of a DeepLabCut project")
-    data = read_projects(arguments.data)
-    weights: Path | None = arguments.backbone_weights
-    if weights is not None and not weights.is_file():
-        raise InvalidConfig(f"{weights} does not exist; name a file of backbone weights")
-    width_px, height_px = arguments.size
-    skeleton = tuple(arguments.skeleton)
-    unknown = [name for pair in skeleton for name in pair if name not in data.keypoints]
-    if unknown:
-        raise InvalidConfig(
-            f"--skeleton names {unknown[0]}; the keypoints are {', '.join(data.keypoints)}"
-        )
+def start_pose_run(data: Sequence[Path], out: Path, choices: PoseChoices) -> Run:
+    """Read the labels, settle all settings and make the folder of the run; nothing is trained.
+
+    Args:
+        data: labelled projects and files.
+        out: folder of the run.
+        choices: what the caller wants; the rest is the preset's, the data's or the parent's.
+
+    Raises:
+        InvalidLabels: the data cannot be read.
+        InvalidConfig: the choices do not fit each other or the data, or the run exists.
+        NotFound: there is no such parent run.
+    """
+    if not data:
+        raise InvalidConfig("no data was named; give the folder of a labelled project")
+    settings = settle(data, read_projects(data), choices)
+    return create_run(out.parent, out.name, "pose", msgspec.to_builtins(settings))
+
+
+def settle(paths: Sequence[Path], data: LabelledData, choices: PoseChoices) -> PoseTraining:
+    """Return the settings that `choices` mean for `data`; see `start_pose_run`."""
+    parent = None if choices.parent is None else read_settings(open_run(Path(choices.parent)))
+    preset = PRESETS[choices.preset]
+    keypoints = choices.keypoints or data.keypoints
+    keypoint_indices(data.keypoints, keypoints)
+    skeleton = data.skeleton if choices.skeleton is None else choices.skeleton
+    _check_names("skeleton", [name for pair in skeleton for name in pair], data.keypoints)
+    width_px, height_px = choices.size_px or (
+        (parent.input.width_px, parent.input.height_px)
+        if parent
+        else input_size(preset.area_px, _frame_sizes(data))
+    )
+    if choices.split_from is None and choices.parent is None:
+        split_frames(list(data.frames), choices.split)  # refused before a folder is made
     return PoseTraining(
-        data=tuple(str(path.resolve()) for path in arguments.data),
-        keypoints=data.keypoints,
-        left_right=left_right_pairs(data.keypoints),
-        skeleton=skeleton,
-        input=InputSpec(width_px=width_px, height_px=height_px, color="rgb", fit="letterbox"),
-        backbone_weights=f"{weights.name} {file_sha256(weights)}" if weights else None,
+        data=tuple(str(path.resolve()) for path in paths),
         data_sha256=data.sha256,
-        simulated_share=arguments.simulated_share,
-        simulated_frames=arguments.simulated_frames if arguments.simulated_share else 0,
-        validation_share=arguments.validation_share,
-        test_share=arguments.test_share,
-        view_px=arguments.view_px,
-        views_per_epoch=arguments.views_per_epoch,
-        learning_rate=arguments.learning_rate,
+        keypoints=keypoints,
+        animals=len(data.animals),
+        unique_keypoints=tuple(name for name in data.unique_keypoints if name in keypoints),
+        left_right=(
+            left_right_pairs(keypoints) if choices.left_right is None else choices.left_right
+        ),
+        skeleton=tuple(pair for pair in skeleton if set(pair) <= set(keypoints)),
+        input=InputSpec(width_px=width_px, height_px=height_px, color="rgb", fit="letterbox"),
+        network=parent.network if parent else _network(choices, preset),
+        target=parent.target
+        if parent
+        else TargetSpec(kind=choices.target, radius_px=choices.radius_px),
+        missing=choices.missing,
+        parent=_resolved(choices.parent),
+        split=choices.split,
+        split_from=_resolved(choices.split_from),
+        simulated_share=choices.simulated_share,
+        simulated_frames=choices.simulated_frames if choices.simulated_share else 0,
+        view_px=choices.view_px or (parent.view_px if parent else preset.view_px),
+        views_per_epoch=choices.views_per_epoch,
+        learning_rate=choices.learning_rate
+        or (parent.learning_rate / 2 if parent else preset.learning_rate),
+        weight_decay=choices.weight_decay,
+        offset_weight=choices.offset_weight,
+        augment=choices.augment,
         loop=LoopSettings(
-            max_epochs=arguments.epochs,
-            patience_epochs=arguments.patience,
-            batch_size=arguments.batch_size,
-            seed=arguments.seed,
-            precision=arguments.precision,
-            threads=arguments.threads,
+            max_epochs=choices.epochs,
+            patience_epochs=choices.patience,
+            batch_size=choices.batch_size,
+            seed=choices.seed,
+            precision=choices.precision,
+            threads=choices.threads,
+            workers=choices.workers,
+            devices=choices.devices,
         ),
     )
+
+
+def _network(choices: PoseChoices, preset: Preset) -> NetworkSettings:
+    backbone = choices.backbone or preset.backbone
+    if backbone not in BACKBONES:
+        raise InvalidConfig(f"unknown backbone {backbone!r}; choose one of {', '.join(BACKBONES)}")
+    is_resnet = backbone.startswith("resnet")
+    head = choices.head or ("deconvolution" if is_resnet else "pyramid")
+    weights, digest = choices.backbone_weights, None
+    if weights not in ("imagenet", "random"):
+        path = Path(weights)
+        if not path.is_file():
+            raise InvalidConfig(
+                f"{path} does not exist; name a file of ImageNet weights of {backbone}, or give "
+                "`imagenet` or `random`"
+            )
+        weights, digest = str(path.resolve()), file_sha256(path)
+    return NetworkSettings(
+        backbone=backbone,
+        output_stride=choices.output_stride or (16 if head == "deconvolution" else 32),
+        backbone_weights=weights,
+        backbone_weights_sha256=digest,
+        head=head,
+        width=choices.width,
+        skip=choices.skip,
+        intermediate=choices.intermediate,
+    )
+
+
+def _frame_sizes(data: LabelledData) -> list[tuple[int, int]]:
+    frames = list(data.frames.values())
+    chosen = frames[:: max(1, len(frames) // _SIZED_FRAMES)]
+    shapes = [frame.picture.read().shape for frame in chosen]
+    return [(shape[1], shape[0]) for shape in shapes]
+
+
+def _check_names(option: str, names: Sequence[str], known: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InvalidConfig(
+            f"the {option} names {unknown[0]}; the keypoints are {', '.join(known)}"
+        )
+
+
+def _resolved(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())

@@ -1,49 +1,37 @@
-"""The pose network: backbone, a pyramid fused at stride 8, score maps and location refinement.
+"""The pose network: a backbone and a head; and the decoding of its maps, as graphs hold it."""
 
-Its heads follow DeepLabCut (Mathis et al. 2018, arXiv 1804.03142); the fusion is a feature
-pyramid (Lin et al. 2017, arXiv 1612.03144).
-"""
-
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.backbones import MobileNetV2Backbone
+from service.targets import REACH_CELLS, TargetSpec
+from training.backbones import Backbone
+from training.pose.heads import DeconvolutionHead, PyramidHead
 
-STRIDE_PX = 8
 SIZE_MULTIPLE_PX = 32
 """Sides of the input must be whole multiples, so that the maps of the pyramid align."""
-_PRIOR = 0.01
-"""Confidence everywhere before training, so that empty cells do not dominate its start."""
 
 
 class PoseMaps(NamedTuple):
-    """What the network answers for a batch; h, w are the input's sides over `STRIDE_PX`."""
+    """What the network answers for a batch; h, w are the input's sides over the stride."""
 
-    score_logits: Tensor
-    """(B, K, h, w)."""
+    scores: Tensor
+    """(B, K, h, w); logits where targets are discs, confidences where they are Gaussians."""
     offsets: Tensor
-    """(B, K, 2, h, w) in strides."""
+    """(B, K, 2, h, w) in offset units."""
+    intermediate_scores: Tensor | None = None
+    """(B, K, h, w) like `scores`, in training with intermediate supervision."""
 
 
 class PoseNetwork(nn.Module):
     """uint8 (B, H, W, C) frames to score maps and offsets."""
 
-    def __init__(self, backbone: MobileNetV2Backbone, *, keypoints: int, width: int = 96) -> None:
+    def __init__(self, backbone: Backbone, head: PyramidHead | DeconvolutionHead) -> None:
         super().__init__()
-        self.keypoints = keypoints
         self.backbone = backbone
-        self.lateral = nn.ModuleList(nn.Conv2d(size, width, 1) for size in backbone.channels)
-        self.merge16 = _separable(width)
-        self.merge8 = nn.Sequential(_separable(width), _separable(width))
-        self.head = nn.Conv2d(width, 3 * keypoints, 1)
-        nn.init.normal_(self.head.weight, std=0.01)
-        bias = torch.zeros(3 * keypoints)
-        bias[:keypoints] = -math.log((1 - _PRIOR) / _PRIOR)
-        self.head.bias = nn.Parameter(bias)
+        self.head = head
 
     def forward(self, frames: Tensor) -> PoseMaps:
         """See the class; C is 3 (RGB) or 1 (gray)."""
@@ -51,41 +39,60 @@ class PoseNetwork(nn.Module):
         pixels = frames.float().permute(0, 3, 1, 2)
         if pixels.shape[1] == 1:
             pixels = pixels.expand(-1, 3, -1, -1)
-        pyramid = self.backbone(pixels)
-        fine, middle, coarse = (
-            lateral(maps) for lateral, maps in zip(self.lateral, pyramid, strict=True)
-        )
-        middle = self.merge16(middle + _double(coarse))
-        answers = self.head(self.merge8(fine + _double(middle)))
-        scores, offsets = answers.split([self.keypoints, 2 * self.keypoints], dim=1)
-        return PoseMaps(scores, offsets.unflatten(1, (self.keypoints, 2)))
+        maps = self.head(self.backbone(pixels))
+        keypoints = maps.scores.shape[1]
+        offsets = maps.offsets.unflatten(1, (keypoints, 2))
+        return PoseMaps(maps.scores, offsets, maps.intermediate_scores)
 
 
-def locate(maps: PoseMaps) -> Tensor:
+def locate(
+    maps: PoseMaps, spec: TargetSpec, *, animals: int = 1, unique: tuple[int, ...] = ()
+) -> Tensor:
     """Find each keypoint as `service.targets.decode` does, for a batch.
 
+    Args:
+        maps: what the network answered.
+        spec: geometry of the maps.
+        animals: N; more than one are the N highest local maxima of each map, ungrouped.
+        unique: indices of keypoints that exist once in the scene: confidence 0 in rows n >= 1.
+
     Returns:
-        (B, 1, K, 3): x, y in px of the model input and confidence in [0, 1].
+        (B, N, K, 3): x, y in px of the model input and confidence in [0, 1].
     """
-    width = maps.score_logits.shape[3]
-    # The largest logit, not the largest confidence: in float32 those beyond 17 tie at 1.
-    peaks, cells = maps.score_logits.float().flatten(2).max(dim=2)
-    places = cells[:, :, None, None].expand(-1, -1, 2, 1)
-    moved = maps.offsets.float().flatten(3).gather(3, places).squeeze(3)
-    corners = torch.stack([cells % width, cells // width], dim=2).float()
-    points = (corners + 0.5 + moved) * STRIDE_PX - 0.5
-    return torch.cat([points, peaks.sigmoid()[:, :, None]], dim=2)[:, None]
+    scores = maps.scores.float()
+    offsets = maps.offsets.float().flatten(3) * spec.offset_unit_px
+    height, width = scores.shape[2:]
+    left = _only_local_maxima(scores) if animals > 1 else scores
+    rows = torch.arange(height, device=scores.device)[:, None]
+    columns = torch.arange(width, device=scores.device)[None, :]
+    found = []
+    for animal in range(animals):
+        # The largest logit, not the largest confidence: in float32 those beyond 17 tie at 1.
+        peaks, cells = left.flatten(2).max(dim=2)
+        moved = offsets.gather(3, cells[:, :, None, None].expand(-1, -1, 2, 1)).squeeze(3)
+        row, column = cells // width, cells % width
+        corners = torch.stack([column, row], dim=2).float()
+        points = (corners + 0.5) * spec.stride_px - 0.5 + moved
+        confidence = peaks.sigmoid() if spec.kind == "disc" else peaks.clamp(0, 1)
+        if animal and unique:
+            is_shared = torch.ones(scores.shape[1], device=scores.device)
+            is_shared[list(unique)] = 0
+            confidence = confidence * is_shared
+        found.append(torch.cat([points, confidence[:, :, None]], dim=2))
+        if animal + 1 < animals:
+            # Equal neighbors are one maximum, so what is found takes its neighborhood with it.
+            is_far = ((rows - row[:, :, None, None]).abs() > REACH_CELLS) | (
+                (columns - column[:, :, None, None]).abs() > REACH_CELLS
+            )
+            left = torch.where(is_far, left, _NOWHERE)
+    return torch.stack(found, dim=1)
 
 
-def _double(maps: Tensor) -> Tensor:
-    return functional.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
+_NOWHERE = -100.0
+"""A score that no cell has; its confidence is 0, and it does not overflow in half precision."""
 
 
-def _separable(width: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(width, width, 5, padding=2, groups=width, bias=False),
-        nn.BatchNorm2d(width),
-        nn.Conv2d(width, width, 1, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(inplace=True),
-    )
+def _only_local_maxima(scores: Tensor) -> Tensor:
+    side = 2 * REACH_CELLS + 1
+    largest = functional.max_pool2d(scores, side, stride=1, padding=REACH_CELLS)
+    return torch.where(scores >= largest, scores, _NOWHERE)

@@ -8,26 +8,27 @@ from lightning import LightningModule
 from torch import Tensor
 from torch.nn import functional
 
+from service.targets import TargetSpec
 from training.data.frames import HeldOutSample, PoseSample
 from training.pose.model import PoseMaps, PoseNetwork, locate
 
 _HUBER_DELTA = 0.25
-"""Offsets count squared up to this error (in strides) and linearly beyond it."""
+"""Offsets count squared up to this error (in offset units) and linearly beyond it."""
 
 
 class PoseTask(LightningModule):  # type: ignore[misc]  # Lightning is untyped here
     """Trains a `PoseNetwork`.
 
-    The loss is that of DeepLabCut (Mathis et al. 2018, arXiv 1804.03142): cross-entropy on the
-    score maps and Huber on the offsets of the cells in a keypoint's disc. Keypoints that are not
-    labelled take no part.
+    The loss is that of DeepLabCut: Huber on the offsets near a keypoint, and on the score maps
+    cross-entropy where targets are discs (Mathis et al. 2018, arXiv 1804.03142) or the squared
+    error where they are Gaussians (DeepLabCut 3). Keypoints that are not labelled take no part.
 
     Args:
         network: what is trained.
+        target: geometry of the maps.
         learning_rate: peak of the learning rate; the backbone learns at a third of it.
         weight_decay: of AdamW.
         total_steps: length of the training, for the schedule: linear rise, then cosine to 0.
-        disc_cells: cells in a keypoint's disc, so that its loss counts per cell of the disc.
         offset_weight: weight of the offsets' loss.
     """
 
@@ -35,24 +36,32 @@ class PoseTask(LightningModule):  # type: ignore[misc]  # Lightning is untyped h
         self,
         network: PoseNetwork,
         *,
+        target: TargetSpec,
         learning_rate: float,
         weight_decay: float,
         total_steps: int,
-        disc_cells: float,
         offset_weight: float,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
+        self._target = target
         self._learning_rate = learning_rate
         self._weight_decay = weight_decay
         self._total_steps = total_steps
-        self._disc_cells = disc_cells
         self._offset_weight = offset_weight
 
     def training_step(self, batch: PoseSample, batch_idx: int) -> Tensor:
         """Return the loss of one batch of views."""
         loss = self._loss(self.network(batch["frames"]), batch)
-        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["frames"]))
+        self.log(
+            "loss",
+            loss,
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=len(batch["frames"]),
+            sync_dist=True,
+        )
         return loss
 
     def validation_step(
@@ -61,20 +70,17 @@ class PoseTask(LightningModule):  # type: ignore[misc]  # Lightning is untyped h
         """Log loss and mean error of held-out frames: labelled ones, then simulated ones."""
         prefix = ("heldout", "simulated")[dataloader_idx]
         maps = self.network(batch["frames"])
-        found = locate(maps)[:, 0, :, :2]
-        frame_xy = (found - batch["frame_offset"][:, None]) / batch["frame_scale"][:, None]
-        errors = (frame_xy - batch["keypoints_xy"]).norm(dim=2)
-        labelled = errors.isfinite()
-        figures = {
-            f"{prefix}_loss": self._loss(maps, batch),
-            f"{prefix}_error_px": errors[labelled].mean(),
-        }
+        errors = self._errors_px(maps, batch)
+        if not errors.numel():
+            return
+        figures = {f"{prefix}_loss": self._loss(maps, batch), f"{prefix}_error_px": errors.mean()}
         self.log_dict(
             figures,
             on_step=False,
             on_epoch=True,
             add_dataloader_idx=False,
-            batch_size=int(labelled.sum()),
+            batch_size=errors.numel(),
+            sync_dist=True,
         )
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -99,16 +105,43 @@ class PoseTask(LightningModule):  # type: ignore[misc]  # Lightning is untyped h
         done = min(1.0, (step - warm_up) / max(1, self._total_steps - warm_up))
         return 0.5 * (1 + math.cos(math.pi * done))
 
+    def _errors_px(self, maps: PoseMaps, batch: HeldOutSample) -> Tensor:
+        """Distances in px of the frame of each labelled keypoint to the nearest found one.
+
+        As many local maxima are looked at as animals are labelled.
+        """
+        labels = batch["keypoints_xy"]  # (B, N, K, 2)
+        found = locate(maps, self._target, animals=labels.shape[1])[..., :2]
+        offset, scale = batch["frame_offset"], batch["frame_scale"]
+        frame_xy = (found - offset[:, None, None]) / scale[:, None, None]
+        distances = (labels[:, :, None] - frame_xy[:, None]).norm(dim=4).amin(dim=2)
+        known: Tensor = distances[distances.isfinite()]
+        return known
+
     def _loss(self, maps: PoseMaps, batch: PoseSample) -> Tensor:
-        labelled = batch["labelled"]
-        keypoints = labelled.sum().clamp(min=1)
-        scores = functional.binary_cross_entropy_with_logits(
-            maps.score_logits.float(), batch["scores"], reduction="none"
-        )
-        score_loss = (scores.sum(dim=(2, 3)) * labelled).sum() / (keypoints * self._disc_cells)
+        loss = self._score_loss(maps.scores, batch)
+        if maps.intermediate_scores is not None:
+            loss = loss + self._score_loss(maps.intermediate_scores, batch)
+        near = batch["near"] * batch["known"][:, :, None, None]
         offsets = functional.huber_loss(
             maps.offsets.float(), batch["offsets"], reduction="none", delta=_HUBER_DELTA
         ).sum(dim=2)
-        discs = batch["scores"]
-        offset_loss = (offsets * discs).sum() / (discs.sum().clamp(min=1) * _HUBER_DELTA)
-        return score_loss + self._offset_weight * offset_loss
+        offset_loss = (offsets * near).sum() / (near.sum().clamp(min=1) * _HUBER_DELTA)
+        return loss + self._offset_weight * offset_loss
+
+    def _score_loss(self, scores: Tensor, batch: PoseSample) -> Tensor:
+        if self._target.kind == "disc":
+            losses = functional.binary_cross_entropy_with_logits(
+                scores.float(), batch["scores"], reduction="none"
+            )
+        else:
+            losses = (scores.float() - batch["scores"]).square() * _SQUARED_ERROR_SCALE
+        known = batch["known"]
+        # Per cell of a disc: the many empty cells count as much as they are wrong.
+        cells = known.sum().clamp(min=1) * self._target.disc_cells
+        loss: Tensor = (losses.sum(dim=(2, 3)) * known).sum() / cells
+        return loss
+
+
+_SQUARED_ERROR_SCALE = 4.0
+"""Brings the squared error of confidences to the size of their cross-entropy."""

@@ -1,31 +1,34 @@
-"""Trains a pose network: labelled frames and settings to a run."""
+"""Trains a pose network: the settings of a run to its best checkpoint."""
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import msgspec
+import torch
 from torch.utils.data import DataLoader
 
 from service.errors import InvalidConfig
-from training.backbones import load_backbone
+from training.backbones import weights_source
 from training.data.augment import Augmenter, mirror_indices
 from training.data.frames import (
     EpochSampler,
     Example,
     HeldOutFrames,
     TrainingViews,
+    keypoint_indices,
     load_examples,
-    split_frames,
 )
-from training.data.projects import choose_frames, read_projects
+from training.data.projects import LabelledData, choose_frames, read_projects
 from training.data.simulated import simulated_examples
+from training.data.splits import extend_split, split_frames
 from training.loop import fit
 from training.pose.model import PoseNetwork
 from training.pose.settings import PoseTraining
 from training.pose.task import PoseTask
-from training.runs import Run
+from training.pose.trained import create_network, read_network, read_settings
+from training.pose.transfer import take_over
+from training.runs import Run, Split, open_run
 
 MONITOR = "heldout_error_px"
 _SEEDS_PER_PART = 1_000_000
@@ -33,35 +36,30 @@ _SEEDS_PER_PART = 1_000_000
 log = logging.getLogger("ethostream.training")
 
 
-def train_pose(run: Run, *, weights: Path | None, resume: bool) -> Path:
+def train_pose(run: Run, *, resume: bool = False) -> Path:
     """Train as the settings of `run` say and return its best checkpoint.
 
     Args:
         run: a new run, or the one that is continued.
-        weights: ImageNet weights of the backbone; not needed to continue.
         resume: continue from the last checkpoint instead of from the start.
 
     Raises:
         InvalidLabels: the labelled data cannot be read, or lost frames since the run began.
         InvalidConfig: the weights do not fit the backbone, or the settings each other.
+        NotFound: there is nothing to resume, or no such parent run.
+        SystemExit: it was told to stop.
     """
     settings = read_settings(run)
-    frames = read_projects([Path(path) for path in settings.data]).frames
+    labels = read_projects([Path(path) for path in settings.data])
     if not resume:
-        run.write_split(
-            split_frames(
-                list(frames),
-                validation_share=settings.validation_share,
-                test_share=settings.test_share,
-                seed=settings.loop.seed,
-            )
-        )
+        run.write_split(draw_split(settings, labels))
     split = run.split()
     views = TrainingViews(
-        load_examples(choose_frames(frames, split.training)),
+        read_part(settings, labels, split.training),
         simulated_part(settings, "training"),
         _augmenter(settings),
         settings.target,
+        missing=settings.missing,
         simulated_share=settings.simulated_share,
         seed=settings.loop.seed,
     )
@@ -69,14 +67,19 @@ def train_pose(run: Run, *, weights: Path | None, resume: bool) -> Path:
         views,
         batch_size=settings.loop.batch_size,
         sampler=EpochSampler(settings.views_per_epoch),
+        num_workers=settings.loop.workers,
+        persistent_workers=settings.loop.workers > 0,
     )
-    validation = [load_examples(choose_frames(frames, split.validation))]
-    if settings.simulated_share:
-        validation.append(simulated_part(settings, "validation"))
+    validation = []
+    if split.validation:
+        validation.append(read_part(settings, labels, split.validation))
+        if settings.simulated_share:
+            validation.append(simulated_part(settings, "validation"))
+    torch.manual_seed(settings.loop.seed)  # of what begins random: the head
     return fit(
-        create_task(settings, weights=None if resume else weights),
+        _create_task(settings, _untrained(settings) if resume else _start(settings)),
         training,
-        [_held_out_loader(examples, settings) for examples in validation],
+        [_held_out_loader(examples, settings) for examples in validation] or None,
         settings=settings.loop,
         run=run,
         monitor=MONITOR,
@@ -85,21 +88,24 @@ def train_pose(run: Run, *, weights: Path | None, resume: bool) -> Path:
     )
 
 
-def read_settings(run: Run) -> PoseTraining:
-    """Return the settings of a pose run.
+def draw_split(settings: PoseTraining, labels: LabelledData) -> Split:
+    """Return the split of a new run: drawn, that of another run, or the parent's with more."""
+    names = list(labels.frames)
+    if settings.split_from is not None:
+        return open_run(Path(settings.split_from)).split()
+    if settings.parent is not None:
+        return extend_split(open_run(Path(settings.parent)).split(), names)
+    return split_frames(names, settings.split)
+
+
+def read_part(settings: PoseTraining, labels: LabelledData, names: Sequence[str]) -> list[Example]:
+    """Read frames of one part of the split, with the keypoints that the run is for.
 
     Raises:
-        InvalidConfig: the run is of another task, or was made by another version.
+        InvalidLabels: the data no longer holds one of them, or its picture cannot be read.
     """
-    if run.task != "pose":
-        raise InvalidConfig(f"run {run.directory} is of task {run.task}; name a pose run")
-    try:
-        return msgspec.convert(run.config, PoseTraining)
-    except msgspec.ValidationError as error:
-        raise InvalidConfig(
-            f"{run.directory / 'config.json'} does not hold pose settings of this version: "
-            f"{error}; train anew"
-        ) from error
+    keypoints = keypoint_indices(labels.keypoints, settings.keypoints)
+    return load_examples(choose_frames(labels.frames, names), keypoints=keypoints)
 
 
 def simulated_part(
@@ -119,17 +125,34 @@ def simulated_part(
     return simulated_examples(count, first_seed=first_seed, keypoints=settings.keypoints)
 
 
-def create_task(settings: PoseTraining, *, weights: Path | None) -> PoseTask:
-    """Build the untrained task; `weights` are those of the backbone, None for random ones."""
-    network = PoseNetwork(
-        load_backbone(weights), keypoints=len(settings.keypoints), width=settings.network_width
-    )
+def _start(settings: PoseTraining) -> PoseNetwork:
+    """The network before its first step: with the weights of the backbone, or of the parent."""
+    if settings.parent is None:
+        return create_network(settings, weights=weights_source(settings.network.backbone_weights))
+    parent = open_run(Path(settings.parent))
+    earlier = read_settings(parent)
+    if earlier.network != settings.network or earlier.target != settings.target:
+        raise InvalidConfig(
+            f"the parent {parent.directory} has another network or target; train anew, or leave "
+            "those of the parent"
+        )
+    network = _untrained(settings)
+    shared = take_over(network, settings.keypoints, read_network(parent), earlier.keypoints)
+    log.info("from %s: %s", parent.directory, ", ".join(shared) or "no keypoint in common")
+    return network
+
+
+def _untrained(settings: PoseTraining) -> PoseNetwork:
+    return create_network(settings, weights="random")
+
+
+def _create_task(settings: PoseTraining, network: PoseNetwork) -> PoseTask:
     return PoseTask(
         network,
+        target=settings.target,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         total_steps=settings.steps_per_epoch * settings.loop.max_epochs,
-        disc_cells=settings.target.disc_cells,
         offset_weight=settings.offset_weight,
     )
 
@@ -145,5 +168,5 @@ def _augmenter(settings: PoseTraining) -> Augmenter:
 
 
 def _held_out_loader(examples: Sequence[Example], settings: PoseTraining) -> "DataLoader[object]":
-    held_out = HeldOutFrames(examples, settings.input, settings.target)
+    held_out = HeldOutFrames(examples, settings.input, settings.target, missing=settings.missing)
     return DataLoader(held_out, batch_size=settings.loop.batch_size)

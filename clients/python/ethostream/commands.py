@@ -11,6 +11,9 @@ GROUP = "ethostream.commands"
 
 _SERVER = "the server: run `uv sync --extra cpu` in a checkout of ethostream"
 _TRAINING = "the training part: run `uv sync --extra cpu --extra train` in a checkout of ethostream"
+_ANALYSIS = (
+    "the analysis part: run `uv sync --extra cpu --extra analysis` in a checkout of ethostream"
+)
 _CLIENT = "a complete client: run `pip install --force-reinstall 'ethostream[video]'`"
 
 _REMEDIES = {
@@ -20,7 +23,14 @@ _REMEDIES = {
     "analyze": _SERVER,
     "models": _SERVER,
     "doctor": _SERVER,
+    "tracks": _SERVER,
+    "video": _SERVER,
+    "project": _ANALYSIS,
+    "extract-frames": _ANALYSIS,
+    "outliers": _ANALYSIS,
     "train": _TRAINING,
+    "study": _TRAINING,
+    "maps": _TRAINING,
     "evaluate": _TRAINING,
     "export": _TRAINING,
     "stream": _CLIENT,

@@ -358,6 +358,20 @@ def test_a_file_that_grows_while_it_is_read_keeps_the_rows_it_had(
 
 
 @pytest.mark.real_data
+def test_key_frames_that_later_frames_look_back_beyond_are_no_place_to_begin(shared_data: Path):
+    folder = next((shared_data / "dlc-openfield").glob("*/videos"))
+    video = VideoFile(folder / "m3v1mp4.mp4", threads=2)
+    whole, sought = np.empty(video.shape, np.uint8), np.empty(video.shape, np.uint8)
+    (row,) = video.rows(400, 1)
+    assert row.status is OK
+    video.convert(row.picture, sought)
+    for other in video.rows(0, 401):
+        last = other.picture
+    video.convert(last, whole)
+    assert (whole == sought).all()
+
+
+@pytest.mark.real_data
 def test_files_of_others_have_the_frames_that_ffmpeg_finds(shared_data: Path):
     folder = shared_data / "decode-vectors"
     lines = (folder / "manifest.csv").read_text().splitlines()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.backbones import MobileNetV2Backbone
+from training.backbones import create_backbone
 from training.behavior.model import FEATURE_SIZE, FeatureNetwork, SequenceHead
 
 pytestmark = pytest.mark.needs_train
@@ -63,7 +63,9 @@ def test_the_state_is_flat_and_as_long_as_it_says() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_features_have_the_sizes_of_the_bundle(channels: int) -> None:
-    network = FeatureNetwork(MobileNetV2Backbone(), flow_frames=4, behaviors=3, dropout=0.5).eval()
+    network = FeatureNetwork(
+        create_backbone("mobilenet_v2", weights="random"), flow_frames=4, behaviors=3, dropout=0.5
+    ).eval()
     frames = torch.randint(0, 256, (2, 64, 96, channels), dtype=torch.uint8)
     features, logits = network(frames, torch.randn(2, 4, 2, 32, 48))
     assert features.shape == (2, FEATURE_SIZE)
@@ -72,7 +74,9 @@ def test_features_have_the_sizes_of_the_bundle(channels: int) -> None:
 
 def test_features_depend_on_frames_and_on_flows() -> None:
     torch.manual_seed(1)
-    network = FeatureNetwork(MobileNetV2Backbone(), flow_frames=2, behaviors=3, dropout=0.0).eval()
+    network = FeatureNetwork(
+        create_backbone("mobilenet_v2", weights="random"), flow_frames=2, behaviors=3, dropout=0.0
+    ).eval()
     frames = torch.randint(0, 256, (1, 64, 96, 1), dtype=torch.uint8)
     flows = torch.randn(1, 2, 2, 32, 48)
     _, logits = network(frames, flows)

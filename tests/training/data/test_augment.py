@@ -18,13 +18,13 @@ GEOMETRY_ONLY = AugmentSettings(
     cut_out_probability=0.0,
 )
 # Points that make no symmetric figure; each has a dot of its own color.
-POINTS = np.array([[300.0, 200.0], [340.0, 216.0], [318.0, 252.0]], np.float32)
+POINTS = np.array([[[300.0, 200.0], [340.0, 216.0], [318.0, 252.0]]], np.float32)
 
 
 def frame_with_dots(points: np.ndarray) -> np.ndarray:
     """Black 640x480 frame with a soft red, green and blue dot at the three points."""
     y, x = np.mgrid[:480, :640].astype(np.float32)
-    dots = [np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 4.0**2)) for px, py in points]
+    dots = [np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 4.0**2)) for px, py in points[0]]
     return np.rint(np.stack(dots, axis=2) * 250).astype(np.uint8)
 
 
@@ -49,7 +49,7 @@ def test_keypoints_stay_on_their_pixels() -> None:
         has_bright_border = (view.pixels.min(axis=2) > 20).any()
         is_inside = ((view.keypoints_xy > 15) & (view.keypoints_xy < 208)).all()
         if is_inside and not has_bright_border:
-            assert np.abs(centres_of_dots(view.pixels) - view.keypoints_xy).max() < 0.5
+            assert np.abs(centres_of_dots(view.pixels) - view.keypoints_xy[0]).max() < 0.5
             compared += 1
     assert compared >= 15
 
@@ -65,7 +65,8 @@ def test_a_mirrored_view_swaps_left_and_right() -> None:
     )
 
     def side(points: np.ndarray) -> float:
-        first, second = points[1] - points[0], points[2] - points[0]
+        (nose, left, right) = points[0]
+        first, second = left - nose, right - nose
         return float(np.sign(first[0] * second[1] - first[1] * second[0]))
 
     for seed in range(20):
@@ -78,22 +79,38 @@ def test_a_covered_keypoint_is_no_longer_labelled() -> None:
     settings = AugmentSettings(cut_out_probability=1.0, cut_out_share=(0.6, 0.6))
     frame = frame_with_dots(POINTS)
     views = [augmenter(settings)(frame, POINTS, np.random.default_rng(seed)) for seed in range(20)]
-    hidden = [np.isnan(view.keypoints_xy).any() for view in views]
+    hidden = [bool(np.isnan(view.keypoints_xy).any()) for view in views]
     assert any(hidden)
     assert not all(hidden)
+    assert [bool(view.covered.any()) for view in views] == hidden
 
 
 def test_a_missing_keypoint_stays_missing() -> None:
     points = POINTS.copy()
-    points[1] = np.nan
+    points[0, 1] = np.nan
     view = augmenter(AugmentSettings(cut_out_probability=0.0))(
         frame_with_dots(POINTS), points, np.random.default_rng(0)
     )
-    assert np.isnan(view.keypoints_xy[1]).all()
-    assert np.isfinite(view.keypoints_xy[[0, 2]]).all()
+    assert np.isnan(view.keypoints_xy[0, 1]).all()
+    assert np.isfinite(view.keypoints_xy[0, [0, 2]]).all()
+    assert not view.covered.any()
     assert augmenter(AugmentSettings())(
-        frame_with_dots(POINTS), np.full((3, 2), np.nan, np.float32), np.random.default_rng(0)
+        frame_with_dots(POINTS), np.full((1, 3, 2), np.nan, np.float32), np.random.default_rng(0)
     ).pixels.shape == (224, 224, 3)
+
+
+def test_several_animals_are_moved_together_and_each_may_be_the_centre() -> None:
+    both = np.concatenate([POINTS, POINTS - np.float32([280, 150])])
+    make_view = augmenter(AugmentSettings(centred_share=1.0, cut_out_probability=0.0))
+    seen = set()
+    for seed in range(30):
+        view = make_view(frame_with_dots(both), both, np.random.default_rng(seed))
+        assert view.keypoints_xy.shape == (2, 3, 2)
+        sides = np.linalg.norm(view.keypoints_xy[:, 0] - view.keypoints_xy[:, 1], axis=1)
+        assert sides[0] == pytest.approx(sides[1], rel=1e-4)
+        middles = np.linalg.norm(view.keypoints_xy.mean(axis=1) - 111.5, axis=1)
+        seen.add(int(middles.argmin()))
+    assert seen == {0, 1}
 
 
 def test_the_same_seed_gives_the_same_view_and_gray_frames_fit_too() -> None:

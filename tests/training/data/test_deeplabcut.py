@@ -26,7 +26,7 @@ def test_keypoints_are_read_and_empty_cells_are_nan(tmp_path: Path) -> None:
     project = read_project(make_project(tmp_path, table))
     assert project.keypoints == ("snout", "tail")
     assert [frame.name for frame in project.frames] == ["v1/img0.png", "v1/img1.png"]
-    expected = [[[1.5, 2], [np.nan, np.nan]], [[3, 4], [5, 6]]]
+    expected = [[[[1.5, 2], [np.nan, np.nan]]], [[[3, 4], [5, 6]]]]
     assert np.array_equal([f.keypoints_xy for f in project.frames], expected, equal_nan=True)
 
 
@@ -69,9 +69,11 @@ def test_an_h5_table_gives_the_same_as_a_csv(tmp_path: Path) -> None:
         (HEAD + "labeled-data/v1/lost.png,1,2,3,4\n", r"lost.png does not exist; restore"),
         (HEAD, "no labelled pictures"),
         ("a,b\n", "must be scorer, bodyparts and coords"),
-        ("", "must be scorer, bodyparts and coords"),
+        ("", "is empty; its first rows must be scorer"),
         (HEAD.replace("tail,tail", "tail,snout"), "columns x, y of each body part"),
-        ("scorer,a,a\nindividuals,m,m\nbodyparts,s,s\ncoords,x,y\n", "several animals"),
+        (HEAD.replace("tail,tail", "snout,snout"), "row 2: the body part snout stands there twice"),
+        (HEAD + "labeled-data/v1/img0.png,1,2,11,4\n", r"row 4, .*tail is at \(11, 4\), outside"),
+        (HEAD + 2 * "labeled-data/v1/img0.png,1,2,3,4\n", "row 5: .*labelled twice"),
     ],
 )
 def test_a_malformed_table_is_refused_by_file_and_row(
@@ -143,7 +145,7 @@ def test_a_project_with_missing_points_and_two_picture_sizes_is_read(shared_data
     assert project.keypoints == ("Hand", "Finger1", "Tongue", "Joystick1", "Joystick2")
     points = np.stack([frame.keypoints_xy for frame in project.frames])
     assert len(points) == 55
-    assert np.isfinite(points[:, 2]).all(axis=1).sum() == 15  # tongues
+    assert np.isfinite(points[:, 0, 2]).all(axis=1).sum() == 15  # tongues
 
 
 @pytest.mark.real_data

@@ -14,7 +14,8 @@ from training.runs import open_run
 pytestmark = pytest.mark.needs_train
 
 TINY = (
-    "--size 96x64 --view-px 64 --views-per-epoch 4 --batch-size 2 --threads 2 --precision 32-true"
+    "--backbone-weights random --size 96x64 --view-px 64 --views-per-epoch 4 --batch-size 2 "
+    "--threads 2 --precision 32-true"
 )
 
 
@@ -57,13 +58,13 @@ def test_arguments_that_cannot_work_are_refused_before_training(
         train("--out", out)
     with pytest.raises(InvalidConfig, match="multiples of 32"):
         train(project, "--out", out, "--size", "100x64")
-    with pytest.raises(InvalidConfig, match="--skeleton names nose"):
+    with pytest.raises(InvalidConfig, match="the skeleton names nose"):
         train(project, "--out", out, "--skeleton", "nose:leftear")
     with pytest.raises(InvalidConfig, match=r"none\.pth does not exist"):
         train(project, "--out", out, "--backbone-weights", tmp_path / "none.pth")
     with pytest.raises(InvalidConfig, match="simulated share is 1"):
         train(project, "--out", out, "--simulated-share", "1")
-    with pytest.raises(InvalidLabels, match="name the folder of a DeepLabCut project"):
+    with pytest.raises(InvalidLabels, match="DeepLabCut project"):
         train(tmp_path, "--out", out)
     with pytest.raises(InvalidConfig, match="leave out"):
         train(project, "--out", out, "--resume")
@@ -75,3 +76,51 @@ def test_a_size_and_a_pair_are_checked_by_the_parser(capsys: pytest.CaptureFixtu
         with pytest.raises(SystemExit):
             train("data", "--out", "run", option, value)
         assert f"{value!r} is not a" in capsys.readouterr().err
+
+
+def test_a_file_of_settings_is_taken_and_options_win_over_it(project: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text(
+        'backbone_weights = "random"\nsize_px = [96, 64]\nview_px = 64\nviews_per_epoch = 4\n'
+        'batch_size = 2\nthreads = 2\nepochs = 3\nkeypoints = ["rightear"]\n'
+        "[split]\nvalidation_share = 0.0\n[augment]\nrotation_degrees = 5.0\n"
+    )
+    out = tmp_path / "runs" / "told"
+    assert train(project, "--out", out, "--config", settings, "--epochs", "1") == 0
+    run = open_run(out)
+    config = run.config
+    assert config["keypoints"] == ["rightear"]
+    assert config["augment"]["rotation_degrees"] == 5.0
+    assert config["loop"]["max_epochs"] == 1
+    assert run.split().validation == ()
+    assert run.best_checkpoint() == run.last_checkpoint
+    figures = json.loads(run.evaluation.read_text())
+    assert set(figures) == {"training", "test"}
+
+    settings.write_text("epoch = 3\n")
+    with pytest.raises(InvalidConfig, match="unknown field `epoch`"):
+        train(project, "--out", tmp_path / "runs" / "other", "--config", settings)
+
+
+def test_a_run_goes_on_from_another_with_its_held_out_frames_and_its_weights(
+    project: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    first, second = tmp_path / "runs" / "first", tmp_path / "runs" / "second"
+    assert train(project, "--out", first, "--epochs", "1", *TINY.split()) == 0
+    picture = next((project / "labeled-data" / "video1").glob("*.png"))
+    extra = project / "labeled-data" / "video2"
+    extra.mkdir()
+    (extra / "img0.png").write_bytes(picture.read_bytes())
+    (extra / "CollectedData_person.csv").write_text(
+        "scorer,person,person,person,person\nbodyparts,leftear,leftear,rightear,rightear\n"
+        "coords,x,y,x,y\nlabeled-data/video2/img0.png,20,20,40,40\n"
+    )
+    options = "--views-per-epoch 4 --batch-size 2 --threads 2 --epochs 1 --precision 32-true"
+    assert train(project, "--out", second, "--from", first, *options.split()) == 0
+    before, after = open_run(first), open_run(second)
+    assert after.split().test == before.split().test
+    assert "video2/img0.png" in after.split().training
+    assert after.config["input"] == before.config["input"]
+    assert after.config["parent"] == str(first.resolve())
+    assert "test error of the run before" in caplog.text
