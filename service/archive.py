@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from service import metrics
 from service.behavior_stream import BehaviorStream, choose_stride, choose_thresholds
+from service.bundle import InputSpec
+from service.dynamic_crop import DynamicCrop, open_followers
 from service.errors import EthostreamError, InvalidConfig, InvalidRequest
 from service.pose import poses_in_frame
 from service.preprocess import CropRegion, Placement, to_model_input
@@ -36,6 +38,7 @@ from service.values import (
     VideoInfo,
 )
 from service.video import DecodeWorkers
+from service.video.pictures import PictureList
 
 log = structlog.get_logger("ethostream.archive")
 
@@ -69,6 +72,9 @@ class VideoOptions:
     """0 takes the default."""
     frame_rate_hz: float = 0.0
     """0 takes the container's."""
+    dynamic_crop: DynamicCrop | None = None
+    """Follow the animal, within `crop`. A frame's crop comes from the frame before, so that those
+    of one video are computed one after the other; other videos fill the batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,9 @@ class VideoFinished:
     frames_failed: int
     message: str
     total_seconds: float
+
+
+_Input = tuple[NDArray[np.uint8], Placement]
 
 
 @dataclass(slots=True, eq=False)
@@ -130,10 +139,16 @@ class VideoAnalysis:
         bundles = [one.loaded for one in options.selections]
         self._pose = [one for one in bundles if one.bundle.manifest.pose is not None]
         self._behavior = [one for one in options.selections if one.loaded not in self._pose]
-        self._specs = {one.bundle.manifest.input for one in bundles}
+        self._followers = open_followers(
+            options.dynamic_crop, [one.bundle.manifest for one in self._pose]
+        )
+        shared = bundles if self._followers is None else [one.loaded for one in self._behavior]
+        self._specs = {one.bundle.manifest.input for one in shared}
         self._counts = {"ok": 0, "failed": 0}
 
-    async def run(self, path: Path) -> AsyncIterator[VideoStarted | ResultChunk | VideoFinished]:
+    async def run(
+        self, path: Path | PictureList
+    ) -> AsyncIterator[VideoStarted | ResultChunk | VideoFinished]:
         """Yield the start, result chunks in order, and the end.
 
         Raises:
@@ -165,6 +180,8 @@ class VideoAnalysis:
                     (stream.look_ahead for stream in streams), default=0
                 )
                 async for frame in reader:
+                    if rows:
+                        await self._follow(rows[-1])
                     rows.append(await self._begin(frame, streams))
                     if len(rows) >= in_flight:
                         done.append(await self._complete(rows.popleft()))
@@ -217,11 +234,13 @@ class VideoAnalysis:
             metrics.FRAMES.labels("archive", "error").inc()
             return row
         self._counts["ok"] += 1
-        inputs = await asyncio.get_running_loop().run_in_executor(
+        inputs, followed = await asyncio.get_running_loop().run_in_executor(
             self._threads, self._resize, frame.pixels
         )
-        for loaded in self._pose:
-            pixels, placement = inputs[loaded.bundle.manifest.input]
+        for place, loaded in enumerate(self._pose):
+            pixels, placement = (
+                followed[place] if followed else inputs[loaded.bundle.manifest.input]
+            )
             answer = self._scheduler.submit(
                 loaded.graphs["pose"], {"frames": pixels}, work=Work.ARCHIVE
             )
@@ -232,14 +251,24 @@ class VideoAnalysis:
         metrics.FRAMES.labels("archive", "result").inc()
         return row
 
-    def _resize(self, pixels: NDArray[np.uint8]) -> dict[Any, tuple[NDArray[np.uint8], Placement]]:
-        inputs = {}
-        for spec in self._specs:
-            resized, placement = to_model_input(pixels, spec, self._options.crop)
-            # The decoder's ring is written again soon; only a resized array is ours already.
-            own = resized.copy() if np.shares_memory(resized, pixels) else resized
-            inputs[spec] = (own, placement)
-        return inputs
+    async def _follow(self, row: _Row) -> None:
+        """Wait until it is known where the animals of a row are."""
+        for follower, one in zip(self._followers or (), row.poses, strict=False):
+            if one is not None:
+                answer, placement = one
+                poses = poses_in_frame((await answer).outputs["keypoints"], placement)
+                follower.see(row.frame_index, poses)
+
+    def _resize(self, pixels: NDArray[np.uint8]) -> tuple[dict[Any, _Input], list[_Input]]:
+        """Inputs by specification, and of each pose bundle where animals are followed."""
+        crop = self._options.crop
+        inputs = {spec: _own_input(pixels, spec, crop) for spec in self._specs}
+        height_px, width_px = pixels.shape[:2]
+        followed = [
+            _own_input(pixels, loaded.bundle.manifest.input, one.crop(width_px, height_px, crop))
+            for loaded, one in zip(self._pose, self._followers or (), strict=False)
+        ]
+        return inputs, followed
 
     async def _complete(self, row: _Row) -> _DoneRow:
         poses: list[Poses | None] = []
@@ -266,6 +295,12 @@ class VideoAnalysis:
                 for place, one in enumerate(self._behavior)
             ),
         )
+
+
+def _own_input(pixels: NDArray[np.uint8], spec: InputSpec, crop: CropRegion | None) -> _Input:
+    resized, placement = to_model_input(pixels, spec, crop)
+    # The decoder's ring is written again soon; only a resized array is ours already.
+    return (resized.copy() if np.shares_memory(resized, pixels) else resized), placement
 
 
 def _pose_columns(loaded: LoadedBundle, poses: list[Poses | None]) -> PoseColumns:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.errors import EthostreamError
+from service.preprocess import CropRegion
 from service.values import BehaviorAnswer, BundleVersion, Poses
 
 
@@ -36,6 +37,8 @@ class Outcome:
     """Of a skipped frame: replaced or too_old. Of an error: its message."""
     error: EthostreamError | None
     timings: Timings | None
+    crops: tuple[CropRegion | None, ...] = ()
+    """Of a result: the part of the frame that each pose bundle looked at; None: all of it."""
 
 
 @dataclass(frozen=True, slots=True)

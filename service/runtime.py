@@ -24,6 +24,7 @@ from service.scheduler import Scheduler
 from service.session import LiveSession, SessionOptions
 from service.values import ResultChunk
 from service.video import DecodeWorkers
+from service.video.pictures import PictureList
 
 
 class Runtime:
@@ -75,7 +76,7 @@ class Runtime:
         return LiveSession(session_id, options, self.scheduler, self.config.session, self.threads)
 
     def analyze(
-        self, path: Path, options: VideoOptions
+        self, path: Path | PictureList, options: VideoOptions
     ) -> AsyncIterator[VideoStarted | ResultChunk | VideoFinished]:
         """Analyze one video; see `VideoAnalysis.run`."""
         analysis = VideoAnalysis(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from service import metrics
 from service.behavior_stream import BehaviorStream, choose_stride, choose_thresholds
+from service.dynamic_crop import DynamicCrop, open_followers
 from service.errors import (
     EthostreamError,
     FrameFailed,
@@ -85,6 +86,8 @@ class SessionOptions:
     frame_rate_hz: float = 0.0
     crop: CropRegion | None = None
     camera: str = ""
+    dynamic_crop: DynamicCrop | None = None
+    """Follow the animal, within the crop: a frame's crop comes from the newest answered frame."""
 
 
 @dataclass(slots=True, eq=False)
@@ -100,6 +103,8 @@ class _Accepted:
 class _Prepared:
     inputs: Sequence[tuple[NDArray[np.uint8], Placement]]
     """One per selection."""
+    crops: tuple[CropRegion | None, ...]
+    """What each pose bundle looks at."""
     begun: float
     decoded: float
     ready: float
@@ -139,6 +144,9 @@ class LiveSession:
             for position, one in enumerate(options.selections)
             if one.loaded.bundle.manifest.pose is not None
         ]
+        self._followers = open_followers(
+            options.dynamic_crop, [loaded.bundle.manifest for _, loaded in self._pose]
+        )
         self._behavior = [
             (
                 position,
@@ -315,13 +323,18 @@ class LiveSession:
             )
         decoded = self._clock()
         crop = (frame.crop if isinstance(frame, EncodedFrame) else None) or self.options.crop
-        by_spec: dict[Any, tuple[NDArray[np.uint8], Placement]] = {}
-        for one in self.options.selections:
+        crops: list[CropRegion | None] = [crop] * len(self.options.selections)
+        for (position, _), follower in zip(self._pose, self._followers or (), strict=False):
+            crops[position] = follower.crop(*size, crop)
+        made: dict[Any, tuple[NDArray[np.uint8], Placement]] = {}
+        inputs = []
+        for one, region in zip(self.options.selections, crops, strict=True):
             spec = one.loaded.bundle.manifest.input
-            if spec not in by_spec:
-                by_spec[spec] = to_model_input(pixels, spec, crop)
-        inputs = [by_spec[one.loaded.bundle.manifest.input] for one in self.options.selections]
-        return _Prepared(inputs, begun, decoded, self._clock())
+            if (spec, region) not in made:
+                made[spec, region] = to_model_input(pixels, spec, region)
+            inputs.append(made[spec, region])
+        looked_at = tuple(crops[position] for position, _ in self._pose)
+        return _Prepared(inputs, looked_at, begun, decoded, self._clock())
 
     def _begin(self, accepted: _Accepted, prepared: _Prepared) -> None:
         """Submit the frame to every pose graph and push it to every behavior stream."""
@@ -360,6 +373,8 @@ class LiveSession:
             )
             for (position, loaded), answer in zip(self._pose, answers, strict=True)
         )
+        for follower, (_, one) in zip(self._followers or (), found, strict=False):
+            follower.see(accepted.frame.frame_index, one)
         now = self._clock()
         slowest = max(answers, key=lambda one: one.engine_seconds, default=None)
         timings = Timings(
@@ -372,7 +387,7 @@ class LiveSession:
             total=now - accepted.arrived,
             batch_size=slowest.batch_size if slowest else 0,
         )
-        self._settle(accepted, "result", poses=found, timings=timings)
+        self._settle(accepted, "result", poses=found, timings=timings, crops=prepared.crops)
 
     def _skip(self, accepted: _Accepted, reason: str) -> None:
         self._miss_behaviors(accepted)
@@ -396,6 +411,7 @@ class LiveSession:
         reason: str = "",
         error: EthostreamError | None = None,
         timings: Timings | None = None,
+        crops: tuple[CropRegion | None, ...] = (),
         in_work: bool = True,
     ) -> None:
         frame = accepted.frame
@@ -410,6 +426,7 @@ class LiveSession:
                 reason=reason,
                 error=error,
                 timings=timings,
+                crops=crops,
             )
         )
         if in_work:

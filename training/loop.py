@@ -93,6 +93,8 @@ def fit(
         )
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    # Its import set its own level; what it tells of devices and precision is in the run.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with _expected_warnings_silent():
         seed_everything(settings.seed, workers=True, verbose=False)
         trainer = Trainer(

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Protocol
 
 from ethostream import AsyncClient, BundleInfo, Crop
+from ethostream import DynamicCrop as ClientDynamicCrop
 
 from service.archive import VideoFinished, VideoOptions, VideoStarted
 from service.config import ServiceConfig
-from service.errors import BundleNotFound
+from service.dynamic_crop import DynamicCrop
+from service.errors import BundleNotFound, InvalidRequest
 from service.preprocess import CropRegion
 from service.repository import LoadedBundle
 from service.results import AnsweredBundle, RequestOptions
@@ -18,6 +20,7 @@ from service.results.provenance import describe_bundle
 from service.results.video_results import ChunkLike
 from service.runtime import Runtime, local_runtime
 from service.values import BundleVersion, VideoInfo
+from service.video.pictures import PictureList
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Analyzer(Protocol):
         """The bundles, with strides of 1: those depend on the video."""
 
     def analyze(
-        self, video: Path, options: RequestOptions
+        self, video: Path | PictureList, options: RequestOptions
     ) -> AsyncGenerator[Started | ChunkLike | Finished, None]:
         """Yield the start, the result chunks in order, and the end; close it in any case."""
 
@@ -58,10 +61,11 @@ class LocalAnalyzer:
         self.bundles = tuple(_from_loaded(one.loaded) for one in self._selections)
 
     async def analyze(
-        self, video: Path, options: RequestOptions
+        self, video: Path | PictureList, options: RequestOptions
     ) -> AsyncGenerator[Started | ChunkLike | Finished, None]:
         """Yield the start, the result chunks in order, and the end."""
         crop = CropRegion(*options.crop_xywh) if options.crop_xywh else None
+        follow = options.dynamic_crop
         events = self._runtime.analyze(
             video,
             VideoOptions(
@@ -70,6 +74,9 @@ class LocalAnalyzer:
                 first_frame=options.first_frame,
                 frame_limit=options.frame_limit,
                 frame_rate_hz=options.frame_rate_hz,
+                dynamic_crop=None
+                if follow is None
+                else DynamicCrop(margin_px=follow.margin_px, max_zoom=follow.max_zoom),
             ),
         )
         assert isinstance(events, AsyncGenerator)
@@ -95,9 +102,19 @@ class RemoteAnalyzer:
         self._names = [str(one.key) for one in self.bundles]
 
     async def analyze(
-        self, video: Path, options: RequestOptions
+        self, video: Path | PictureList, options: RequestOptions
     ) -> AsyncGenerator[Started | ChunkLike | Finished, None]:
-        """Yield the start, the result chunks in order, and the end."""
+        """Yield the start, the result chunks in order, and the end.
+
+        Raises:
+            InvalidRequest: pictures are given; a server takes videos.
+        """
+        if isinstance(video, PictureList):
+            raise InvalidRequest(
+                f"the pictures of {video.folder} cannot be uploaded; leave --server out, or send "
+                "them with `ethostream stream`"
+            )
+        follow = options.dynamic_crop
         analysis = self._client.analyze(
             upload=video,
             bundles=self._names,
@@ -105,6 +122,9 @@ class RemoteAnalyzer:
             first_frame=options.first_frame,
             frame_limit=options.frame_limit,
             frame_rate_hz=options.frame_rate_hz,
+            dynamic_crop=None
+            if follow is None
+            else ClientDynamicCrop(margin_px=follow.margin_px, max_zoom=follow.max_zoom),
         )
         async with aclosing(analysis):
             started = await analysis.open()

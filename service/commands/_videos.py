@@ -132,7 +132,7 @@ class _Job:
         task = self.progress.add_task(video.path.name, total=None)
         try:
             # Hashing reads the file while the engine computes.
-            source = asyncio.create_task(asyncio.to_thread(describe_source, video.path))
+            source = asyncio.create_task(asyncio.to_thread(describe_source, video.source))
             began = time.perf_counter()
             try:
                 started, chunks, finished = await self._gather(video, task)
@@ -167,7 +167,7 @@ class _Job:
     ) -> tuple[Started, list[ChunkLike], Finished]:
         started, finished = None, None
         chunks: list[ChunkLike] = []
-        async with aclosing(self.analyzer.analyze(video.path, self.options)) as events:
+        async with aclosing(self.analyzer.analyze(video.source, self.options)) as events:
             async for event in events:
                 if isinstance(event, Started):
                     started = event
@@ -186,13 +186,13 @@ class _Job:
 
     def _is_finished(self, video: PlannedVideo) -> bool:
         record = record_path(video.out, video.stem)
-        if not (record.is_file() and video.path.is_file()):
+        if not (record.is_file() and video.path.exists()):
             return False
         try:
             stored = read_provenance(record)
         except InvalidRequest:  # damaged, or of another version: the analysis replaces it
             return False
-        return same_work(stored, video.path, self.analyzer.bundles, self.options)
+        return same_work(stored, video.source, self.analyzer.bundles, self.options)
 
     def _complete(self, video: PlannedVideo) -> None:
         """Make what is asked for and is not there from the record."""

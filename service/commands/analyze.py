@@ -1,4 +1,4 @@
-"""`ethostream analyze`: videos and folders to result files, here or on a server."""
+"""`ethostream analyze`: videos, folders and pictures to result files, here or on a server."""
 
 import argparse
 import json
@@ -22,7 +22,14 @@ _FORMATS = ("parquet", "dlc-h5", "dlc-csv", "behavior-csv")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare what to analyze, with what, and where results go."""
     add = parser.add_argument
-    add("paths", nargs="+", type=Path, metavar="PATH", help="video file, or folder of videos")
+    add(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="video file, folder of videos or of pictures, or picture; the pictures of one folder "
+        "are one video, in the order of their names",
+    )
     add(
         "--model",
         action="append",
@@ -49,9 +56,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--engine", choices=("auto", "openvino", "onnxruntime"), default="auto")
     add("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     add("--crop", metavar="X,Y,W,H", help="part of the frame that the models look at, px")
+    add(
+        "--dynamic-crop",
+        type=float,
+        nargs="?",
+        const=50.0,
+        metavar="MARGIN_PX",
+        help="crop each frame around the animal with this margin, 50 px where none is given, for "
+        "large frames that make it small (write it after PATH)",
+    )
+    add(
+        "--max-zoom",
+        type=float,
+        default=2.5,
+        metavar="X",
+        help="largest magnification by --dynamic-crop (default: 2.5)",
+    )
     add("--frame-limit", type=int, default=0, metavar="N", help="frames of each video; 0: all")
     add("--frame-rate", type=float, default=0.0, metavar="HZ", help="true rate; 0: the container's")
     add("--parallel", type=int, default=2, metavar="N", help="videos that are worked on at once")
+    add(
+        "--in-random-order",
+        action="store_true",
+        help="so that several of these commands can share one list of videos",
+    )
     add("--overwrite", action="store_true", help="analyze again what is finished already")
     add("--json", action="store_true", help="print JSON, show no progress")
 
@@ -63,13 +91,17 @@ def run(arguments: argparse.Namespace) -> int:
     from service.errors import InvalidRequest
     from service.logs import configure_logs
     from service.results import FORMATS
-    from service.results.plan import plan_videos
+    from service.results.plan import in_random_order, plan_videos
 
     configure_logs("text", "error")
     if arguments.parallel < 1 or arguments.frame_limit < 0 or arguments.frame_rate < 0:
         raise InvalidRequest("--parallel is at least 1, --frame-limit and --frame-rate at least 0")
     options = _options(arguments)
     planned = plan_videos(arguments.paths, arguments.out)
+    if arguments.in_random_order:
+        planned = in_random_order(planned)
+    if arguments.overlay and any(one.pictures for one in planned):
+        raise InvalidRequest("--overlay draws on videos; leave it out for pictures")
 
     async def work() -> "list[VideoReport]":
         from service.commands._videos import analyze_videos
@@ -92,10 +124,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> "RequestOptions":
+    from service.dynamic_crop import DynamicCrop
     from service.errors import InvalidRequest
     from service.results import RequestOptions
+    from service.results.provenance import DynamicCropOptions
 
-    crop = None
+    crop, follow = None, None
     if arguments.crop:
         parts = arguments.crop.split(",")
         if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
@@ -104,10 +138,15 @@ def _options(arguments: argparse.Namespace) -> "RequestOptions":
             )
         x, y, width, height = (int(part) for part in parts)
         crop = (x, y, width, height)
+    if arguments.dynamic_crop is not None:
+        margin_px, max_zoom = arguments.dynamic_crop, arguments.max_zoom
+        DynamicCrop(margin_px=margin_px, max_zoom=max_zoom)  # refuses what is out of range
+        follow = DynamicCropOptions(margin_px=margin_px, max_zoom=max_zoom)
     return RequestOptions(
         crop_xywh=crop,
         frame_limit=arguments.frame_limit,
         frame_rate_hz=arguments.frame_rate,
+        dynamic_crop=follow,
     )
 
 

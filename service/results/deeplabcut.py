@@ -72,6 +72,7 @@ def pose_table(results: VideoResults, bundle: AnsweredBundle, poses: PoseColumns
         poses.keypoints_xy,
         poses.confidence,
         animals=[f"animal{one + 1}" for one in range(bundle.pose.max_animals)] if several else (),
+        unique_keypoints=bundle.pose.unique_keypoints,
     )
     return table.set_axis(list(results.files), axis=0) if results.files else table
 

@@ -4,6 +4,7 @@ One row a frame. Columns, where BUNDLE is the bundle's name (name@version where 
 one name answered):
 
 frame_index, pts_ns, status                 as in `VideoResults`
+file                                        only of pictures: the file name
 BUNDLE/[animalN/]KEYPOINT/x_px              px of the video's frame; null without a result
 BUNDLE/[animalN/]KEYPOINT/y_px
 BUNDLE/[animalN/]KEYPOINT/confidence        in [0, 1]
@@ -110,6 +111,8 @@ def _columns(results: VideoResults) -> dict[str, pa.Array]:
         "pts_ns": pa.array(results.pts_ns),
         "status": pa.array(results.status),
     }
+    if results.files:
+        columns["file"] = pa.array(results.files)
     prefixes = {bundle.key: prefix for bundle, prefix in _prefixes(results.provenance)}
     for bundle, poses in results.pose_answers():
         for animal, keypoint, name in _points(bundle, prefixes[bundle.key]):

@@ -1,5 +1,6 @@
 """Where results come from: the video, the bundles that answered, and what was asked of them."""
 
+import hashlib
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import msgspec
 from service.bundle import file_sha256
 from service.errors import VideoNotFound
 from service.values import BundleVersion, VideoInfo
+from service.video.pictures import PictureList
 
 FORMAT_VERSION = 1
 
@@ -23,11 +25,13 @@ class VideoSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     modified_ns: int
     """Time of its last change, ns since 1970."""
     sha256: str
+    pictures: tuple[str, ...] = ()
+    """File names of a folder of pictures, by frame number; empty for a video."""
 
     @property
     def stem(self) -> str:
-        """File name without its ending."""
-        return Path(self.name).stem
+        """File name without its ending; of pictures, the name of their folder."""
+        return self.name if self.pictures else Path(self.name).stem
 
 
 class AnsweredPose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +42,8 @@ class AnsweredPose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     skeleton: tuple[tuple[str, str], ...] = ()
     max_animals: int = 1
     """N."""
+    unique_keypoints: tuple[str, ...] = ()
+    """Keypoints that exist once in the scene: only in row 0 of axis N."""
     confidence_cutoff: float = 0.6
 
 
@@ -73,6 +79,13 @@ class AnsweredBundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return BundleVersion(self.name, self.version)
 
 
+class DynamicCropOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How frames were cropped around the animal."""
+
+    margin_px: float
+    max_zoom: float
+
+
 class RequestOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was asked, besides the bundles."""
 
@@ -83,6 +96,8 @@ class RequestOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """0: to the end."""
     frame_rate_hz: float = 0.0
     """Rate that replaced the container's; 0: none."""
+    dynamic_crop: DynamicCropOptions | None = None
+    """How frames were cropped around the animal; None: not."""
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,6 +132,8 @@ class _PoseLike(Protocol):
     def skeleton(self) -> tuple[tuple[str, str], ...]: ...
     @property
     def max_animals(self) -> int: ...
+    @property
+    def unique_keypoints(self) -> tuple[str, ...]: ...
     @property
     def confidence_cutoff(self) -> float: ...
 
@@ -167,6 +184,7 @@ def describe_bundle(
             keypoints=tuple(pose.keypoints),
             skeleton=tuple(pose.skeleton),
             max_animals=pose.max_animals,
+            unique_keypoints=tuple(pose.unique_keypoints),
             confidence_cutoff=pose.confidence_cutoff,
         ),
         behavior=None
@@ -184,31 +202,46 @@ def describe_bundle(
     )
 
 
-def describe_source(video: Path) -> VideoSource:
-    """Read the size, time and SHA-256 of a video file.
+def describe_source(video: Path | PictureList) -> VideoSource:
+    """Read the size, time and SHA-256 of a video file, or of all pictures of a list.
+
+    The SHA-256 of pictures is that of their lines `sha256  name`, as sha256sum writes them.
 
     Raises:
         VideoNotFound: there is no such file, or it may not be read.
     """
     try:
-        status = video.stat()
+        if isinstance(video, PictureList):
+            listing = _listing(video)
+            return VideoSource(
+                name=video.folder.resolve().name,
+                size_bytes=_size_bytes(video),
+                modified_ns=_modified_ns(video),
+                sha256=listing,
+                pictures=video.names,
+            )
         return VideoSource(
             name=video.name,
-            size_bytes=status.st_size,
-            modified_ns=status.st_mtime_ns,
+            size_bytes=_size_bytes(video),
+            modified_ns=_modified_ns(video),
             sha256=file_sha256(video),
         )
     except OSError as error:
-        raise VideoNotFound(f"the video {video} cannot be read: {error.strerror}") from error
+        name = error.filename or video
+        raise VideoNotFound(f"the video {name} cannot be read: {error.strerror}") from error
 
 
 def same_work(
-    stored: Provenance, video: Path, bundles: Sequence[AnsweredBundle], options: RequestOptions
+    stored: Provenance,
+    video: Path | PictureList,
+    bundles: Sequence[AnsweredBundle],
+    options: RequestOptions,
 ) -> bool:
     """Say whether `stored` results are those that analyzing `video` now would give.
 
-    The file counts as the same where its size and time are, or else its size and SHA-256; bundles
-    by version, manifest, engine, precision and thresholds. The stride follows from the rest.
+    The file (or the list of pictures) counts as the same where its size and time are, or else its
+    size and SHA-256; bundles by version, manifest, engine, precision and thresholds. The stride
+    follows from the rest.
     """
     if stored.format_version != FORMAT_VERSION or stored.options != options:
         return False
@@ -216,13 +249,14 @@ def same_work(
         _without_stride(one) for one in bundles
     ]:
         return False
-    status = video.stat()
-    if status.st_size != stored.source.size_bytes:
+    if (video.names if isinstance(video, PictureList) else ()) != stored.source.pictures:
         return False
-    return (
-        status.st_mtime_ns == stored.source.modified_ns
-        or file_sha256(video) == stored.source.sha256
-    )
+    if _size_bytes(video) != stored.source.size_bytes:
+        return False
+    if _modified_ns(video) == stored.source.modified_ns:
+        return True
+    found = _listing(video) if isinstance(video, PictureList) else file_sha256(video)
+    return found == stored.source.sha256
 
 
 def program_version() -> str:
@@ -231,6 +265,23 @@ def program_version() -> str:
         return importlib.metadata.version("ethostream-server")
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
+
+
+def _files(video: Path | PictureList) -> tuple[Path, ...]:
+    return video.files if isinstance(video, PictureList) else (video,)
+
+
+def _size_bytes(video: Path | PictureList) -> int:
+    return sum(path.stat().st_size for path in _files(video))
+
+
+def _modified_ns(video: Path | PictureList) -> int:
+    return max(path.stat().st_mtime_ns for path in _files(video))
+
+
+def _listing(pictures: PictureList) -> str:
+    lines = "".join(f"{file_sha256(path)}  {path.name}\n" for path in pictures.files)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _without_stride(bundle: AnsweredBundle) -> AnsweredBundle:

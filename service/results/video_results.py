@@ -72,6 +72,12 @@ class VideoResults:
         """Frames a second: what was asked for, or the container's; 0 where nobody says."""
         return self.provenance.options.frame_rate_hz or self.provenance.info.frame_rate_hz
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """(T,) file names where the frames are pictures of a folder; empty for a video."""
+        pictures = self.provenance.source.pictures
+        return tuple(pictures[index] for index in self.frame_index) if pictures else ()
+
     def pose_answers(self) -> list[tuple[AnsweredBundle, PoseColumns]]:
         """Each pose bundle with its columns."""
         return list(zip(self.provenance.pose_bundles, self.poses, strict=True))

@@ -1,5 +1,6 @@
 """Between protobuf messages and the service's values; the one place that knows both."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from ethostream.v1 import (
 
 from service.archive import VideoFinished, VideoOptions, VideoStarted
 from service.bundle import Manifest
+from service.dynamic_crop import DynamicCrop
 from service.errors import (
     EngineFailed,
     EthostreamError,
@@ -96,6 +98,7 @@ def to_session_options(
         frame_rate_hz=message.frame_rate_hz,
         crop=to_crop(message.crop) if message.HasField("crop") else None,
         camera=message.camera,
+        dynamic_crop=to_dynamic_crop(message),
     )
 
 
@@ -117,12 +120,26 @@ def to_video_options(
         frame_limit=message.frame_limit,
         frames_per_chunk=message.frames_per_chunk,
         frame_rate_hz=message.frame_rate_hz,
+        dynamic_crop=to_dynamic_crop(message),
     )
 
 
 def to_crop(message: frame_pb2.CropRegion) -> CropRegion:
     """Read a crop."""
     return CropRegion(message.x_px, message.y_px, message.width_px, message.height_px)
+
+
+def to_dynamic_crop(
+    message: inference_pb2.StreamStart | inference_pb2.AnalyzeVideoRequest,
+) -> DynamicCrop | None:
+    """Read the dynamic crop of a request; what is not set takes its default.
+
+    Raises:
+        InvalidRequest: a value is outside its range.
+    """
+    if not message.HasField("dynamic_crop"):
+        return None
+    return DynamicCrop(**{field.name: value for field, value in message.dynamic_crop.ListFields()})
 
 
 def to_frame(message: frame_pb2.Frame) -> EncodedFrame:
@@ -184,8 +201,8 @@ def from_outcome(outcome: Outcome) -> inference_pb2.FrameOutcome:
         message.timings.CopyFrom(_from_timings(outcome.timings))
     if outcome.kind == "result":
         message.result.SetInParent()
-        for key, poses in outcome.poses:
-            message.result.poses.append(_from_poses(key, poses))
+        for (key, poses), crop in zip(outcome.poses, outcome.crops, strict=True):
+            message.result.poses.append(_from_poses(key, poses, crop))
     elif outcome.kind == "skipped":
         message.skipped.reason = _SKIP_REASONS[outcome.reason]
     else:
@@ -306,6 +323,7 @@ def _from_manifest(manifest: Manifest) -> bundle_pb2.BundleInfo:
                 skeleton=[_pair(*one) for one in pose.skeleton],
                 left_right=[_pair(*one) for one in pose.left_right],
                 max_animals=pose.max_animals,
+                unique_keypoints=pose.unique_keypoints,
                 confidence_cutoff=pose.confidence_cutoff,
             )
         )
@@ -330,9 +348,10 @@ def _pair(first: str, second: str) -> bundle_pb2.KeypointPair:
     return bundle_pb2.KeypointPair(first=first, second=second)
 
 
-def _from_poses(key: BundleVersion, poses: Poses) -> pose_pb2.PoseResult:
+def _from_poses(key: BundleVersion, poses: Poses, crop: CropRegion | None) -> pose_pb2.PoseResult:
     x_px, y_px = np.moveaxis(poses.keypoints_xy, -1, 0).tolist()
     return pose_pb2.PoseResult(
+        crop=frame_pb2.CropRegion(**dataclasses.asdict(crop)) if crop else None,
         bundle=from_key(key),
         poses=[
             pose_pb2.Pose(x_px=x, y_px=y, confidence=confidence)

@@ -67,6 +67,7 @@ def _read_record(path: Path, model: str) -> Track:
         keypoints_xy=poses.keypoints_xy,
         confidence=poses.confidence,
         skeleton=answered.pose.skeleton,
+        unique_keypoints=answered.pose.unique_keypoints,
         rows="detections" if several else "animals",
     )
 

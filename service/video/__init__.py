@@ -3,7 +3,7 @@
 `DecodeWorkers` reads files in worker processes: `base` is the contract; `pyav` the decoder with
 `packets` (its index), `ledger` (row order) and `pixels`; `worker` the program of a worker process,
 `process` the server's hold on it, `workers` the pool; `messages` and `ring` lie between. `still`
-reads JPEG and PNG, `chunks` and `stream` live streams.
+reads JPEG and PNG, `pictures` folders of picture files, `chunks` and `stream` live streams.
 """
 
 from typing import TYPE_CHECKING, Any

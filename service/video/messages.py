@@ -23,6 +23,8 @@ class OpenFile(msgspec.Struct, frozen=True, array_like=True, tag=True):
     frame_limit: int | None
     limits: VideoLimits
     threads: int
+    pictures: tuple[str, ...] = ()
+    """Paths of the pictures to read instead, where `path` is their folder."""
 
 
 class OpenChunks(msgspec.Struct, frozen=True, array_like=True, tag=True):

@@ -60,7 +60,10 @@ class _Worker:
             message = self._channel.receive()
             try:
                 if isinstance(message, messages.OpenFile):
-                    self._read_file(message)
+                    if message.pictures:
+                        self._read_pictures(message)
+                    else:
+                        self._read_file(message)
                 elif isinstance(message, messages.OpenChunks):
                     self._read_chunks(message)
                 elif isinstance(message, messages.Stop):
@@ -77,6 +80,20 @@ class _Worker:
                 self._channel.send(messages.Failed("DecoderFailed", f"decoder error: {text}"))
             finally:
                 self._ring = None
+
+    def _read_pictures(self, job: messages.OpenFile) -> None:
+        from service.video.pictures import PictureReader  # videos need no OpenCV
+
+        reader = PictureReader(map(Path, job.pictures), color=job.color, limits=job.limits)
+        self._channel.send(messages.Opened(reader.info))
+        for frame in reader.frames(job.first_frame, job.frame_limit):
+            self._progress()
+            slot = -1
+            if frame.pixels is not None:
+                slot, out = self._take_slot(frame.pixels.shape)
+                out[:] = frame.pixels
+            self._send_row(frame.frame_index, 0, frame.status, slot, frame.reason)
+        self._channel.send(messages.Done())
 
     def _read_file(self, job: messages.OpenFile) -> None:
         video = VideoFile(

@@ -16,6 +16,7 @@ from service.values import FrameStatus, VideoFrame, VideoInfo
 from service.video import messages
 from service.video.base import Color, FrameFault, VideoLimits, VideoReader
 from service.video.messages import ToServer
+from service.video.pictures import PictureList
 from service.video.process import Worker, WorkerDied
 
 log = structlog.get_logger()
@@ -89,7 +90,7 @@ class DecodeWorkers:
     @asynccontextmanager
     async def open(
         self,
-        path: Path,
+        path: Path | PictureList,
         *,
         color: Color = "rgb",
         first_frame: int = 0,
@@ -99,7 +100,7 @@ class DecodeWorkers:
         """Open a video, as soon as fewer than `count` are open.
 
         Args:
-            path: a regular file.
+            path: a regular file, or pictures.
             color: RGB (H, W, 3) or gray (H, W) pixels.
             first_frame: index of the first row, counted in presentation order from 0.
             frame_limit: number of rows at most; None takes all.
@@ -121,17 +122,20 @@ class DecodeWorkers:
                 f"first_frame={first_frame}, frame_limit={frame_limit} are not possible; give at "
                 "least 0 and at least 1"
             )
+        pictures = path.files if isinstance(path, PictureList) else ()
+        where = path.folder if isinstance(path, PictureList) else path
         job = messages.OpenFile(
-            _absolute(path),
+            _absolute(where),
             color,
             first_frame,
             frame_limit,
             limits or VideoLimits(),
             self._threads,
+            tuple(_absolute(one) for one in pictures),
         )
-        async with self.borrow(f"{path}") as worker:
-            worker.send(job)
-            reader = _FileReader(worker, f"{path}")
+        async with self.borrow(f"{where}") as worker:
+            await worker.send_large(job)  # a list of pictures may be long
+            reader = _FileReader(worker, f"{where}")
             await reader.wait_opened()
             try:
                 yield reader

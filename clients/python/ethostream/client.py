@@ -22,7 +22,7 @@ from ethostream.v1 import inference_service_pb2 as inference_pb
 from ethostream.v1 import inference_service_pb2_grpc as inference_grpc
 from ethostream.v1 import model_service_pb2 as model_pb
 from ethostream.v1 import model_service_pb2_grpc as model_grpc
-from ethostream.values import BundleInfo, Bundles, Color, Crop, Freshness, Upload
+from ethostream.values import BundleInfo, Bundles, Color, Crop, DynamicCrop, Freshness, Upload
 
 _Response = TypeVar("_Response")
 
@@ -75,6 +75,7 @@ class AsyncClient:
         color: Color = "rgb",
         reconnect: bool = True,
         reconnect_seconds: float = 60.0,
+        dynamic_crop: DynamicCrop | None = None,
     ) -> AsyncLiveStream:
         """A live stream of one camera; enter it with `async with`.
 
@@ -91,6 +92,8 @@ class AsyncClient:
             reconnect: Connect again after a break, with growing waits; frames that were in flight
                 are answered as lost, and numbers go on.
             reconnect_seconds: Give up when this long without connection.
+            dynamic_crop: Crop each frame around the animal, within `crop`, where it was in the
+                newest frame that is answered; each `PoseResult` tells the crop that was used.
 
         Raises:
             InvalidRequest: An option is outside its range.
@@ -107,6 +110,7 @@ class AsyncClient:
             reconnect=reconnect,
             reconnect_seconds=reconnect_seconds,
             max_message_bytes=self._max_message_bytes,
+            dynamic_crop=dynamic_crop,
         )
         return AsyncLiveStream(
             lambda requests: self._inference().StreamFrames(requests, metadata=self._metadata),
@@ -126,6 +130,7 @@ class AsyncClient:
         frame_limit: int = 0,
         frames_per_chunk: int = 0,
         frame_rate_hz: float = 0.0,
+        dynamic_crop: DynamicCrop | None = None,
     ) -> AsyncAnalysis:
         """Analyze a video; iterate over the answer for its result chunks.
 
@@ -139,6 +144,8 @@ class AsyncClient:
             frame_limit: Number of frames to analyze; 0 = up to the end.
             frames_per_chunk: Frames in a result chunk; 0 = the server's default.
             frame_rate_hz: Rate to assume where the container's is wrong; 0 = the container's.
+            dynamic_crop: Crop each frame around the animal, within `crop`, where it was in the
+                frame before.
 
         Raises:
             InvalidRequest: Not exactly one source is given, or an option is outside its range.
@@ -158,6 +165,8 @@ class AsyncClient:
         )
         if crop is not None:
             request.crop.CopyFrom(crop_region(crop))
+        if dynamic_crop is not None:
+            request.dynamic_crop.CopyFrom(messages.dynamic_crop(dynamic_crop))
         if path:
             request.path = path
         elif upload_id:
@@ -175,6 +184,7 @@ class AsyncClient:
         first_frame: int = 0,
         frame_limit: int = 0,
         frame_rate_hz: float = 0.0,
+        dynamic_crop: DynamicCrop | None = None,
     ) -> VideoResults:
         """Analyze a video and gather all its results; the arguments are those of `analyze`."""
         analysis = self.analyze(
@@ -186,6 +196,7 @@ class AsyncClient:
             first_frame=first_frame,
             frame_limit=frame_limit,
             frame_rate_hz=frame_rate_hz,
+            dynamic_crop=dynamic_crop,
         )
         return await VideoResults.gather(analysis)
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethostream.errors import InvalidRequest
-from ethostream.v1 import behavior_pb2, bundle_pb2, inference_service_pb2, pose_pb2
+from ethostream.v1 import behavior_pb2, bundle_pb2, frame_pb2, inference_service_pb2, pose_pb2
 from ethostream.values import (
     BehaviorColumns,
     BehaviorModel,
@@ -16,6 +16,8 @@ from ethostream.values import (
     Bundles,
     BundleSelection,
     BundleVersion,
+    Crop,
+    DynamicCrop,
     FrameOutcome,
     PoseColumns,
     PoseModel,
@@ -57,6 +59,15 @@ def reference(bundle: str, version: int = 0) -> bundle_pb2.BundleReference:
     if version < 0:
         raise InvalidRequest(f"version {version} of '{name}'; versions count from 1, 0 = highest")
     return bundle_pb2.BundleReference(name=name, version=version)
+
+
+def dynamic_crop(options: DynamicCrop) -> frame_pb2.DynamicCrop:
+    """A dynamic crop for the wire; the server checks its values."""
+    return frame_pb2.DynamicCrop(
+        margin_px=options.margin_px,
+        confidence_cutoff=options.confidence_cutoff,
+        max_zoom=options.max_zoom,
+    )
 
 
 def _selection(bundle: str | BundleSelection) -> bundle_pb2.BundleSelection:
@@ -200,7 +211,11 @@ def _pose(message: pose_pb2.PoseResult) -> PoseResult:
         keypoints_xy[row, :, 0] = pose.x_px
         keypoints_xy[row, :, 1] = pose.y_px
         confidence[row] = pose.confidence
-    return PoseResult(message.bundle.name, message.bundle.version, keypoints_xy, confidence)
+    region = message.crop
+    crop = None
+    if message.HasField("crop"):
+        crop = Crop(region.x_px, region.y_px, region.width_px, region.height_px)
+    return PoseResult(message.bundle.name, message.bundle.version, keypoints_xy, confidence, crop)
 
 
 def _pose_model(message: bundle_pb2.PoseModel) -> PoseModel:
@@ -209,6 +224,7 @@ def _pose_model(message: bundle_pb2.PoseModel) -> PoseModel:
         skeleton=tuple((pair.first, pair.second) for pair in message.skeleton),
         left_right=tuple((pair.first, pair.second) for pair in message.left_right),
         max_animals=message.max_animals,
+        unique_keypoints=tuple(message.unique_keypoints),
         confidence_cutoff=message.confidence_cutoff,
     )
 

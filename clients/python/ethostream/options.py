@@ -6,7 +6,7 @@ from ethostream import messages
 from ethostream.errors import InvalidRequest
 from ethostream.frames import crop_region
 from ethostream.v1 import inference_service_pb2 as pb
-from ethostream.values import Bundles, Color, Crop, Freshness
+from ethostream.values import Bundles, Color, Crop, DynamicCrop, Freshness
 
 _FRESHNESS: dict[str, pb.FreshnessPolicy.ValueType] = {
     "all": pb.FRESHNESS_POLICY_ALL,
@@ -30,6 +30,7 @@ class StreamOptions:
     reconnect: bool = True
     reconnect_seconds: float = 60.0
     max_message_bytes: int = 64 << 20
+    dynamic_crop: DynamicCrop | None = None
 
     def __post_init__(self) -> None:
         if self.freshness not in _FRESHNESS:
@@ -54,4 +55,6 @@ class StreamOptions:
         )
         if self.crop is not None:
             start.crop.CopyFrom(crop_region(self.crop))
+        if self.dynamic_crop is not None:
+            start.dynamic_crop.CopyFrom(messages.dynamic_crop(self.dynamic_crop))
         return pb.StreamFramesRequest(start=start)

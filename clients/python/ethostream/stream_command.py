@@ -18,7 +18,7 @@ from ethostream.errors import InvalidRequest
 from ethostream.ledger import Answer
 from ethostream.recording import Recorder, answer_line
 from ethostream.sources import Source, SourceColor, open_source, require_av
-from ethostream.values import BehaviorResult, FrameOutcome
+from ethostream.values import BehaviorResult, DynamicCrop, FrameOutcome
 
 SUMMARY = "send a camera, a video file or an image folder to a server as a live stream"
 
@@ -52,6 +52,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--in-flight", type=int, default=0, help="frames in flight; 0 = the server's default")
     add("--color", choices=("gray", "rgb"), default="rgb", help="what video is decoded into")
     add("--jpeg", type=int, default=None, metavar="QUALITY", help="send as JPEG of 1..100 (best)")
+    add(
+        "--dynamic-crop",
+        type=_not_negative,
+        nargs="?",
+        const=50.0,
+        metavar="MARGIN_PX",
+        help="crop each frame around the animal with this margin, 50 px where none is given "
+        "(write it after SOURCE)",
+    )
+    add(
+        "--max-zoom",
+        type=float,
+        default=2.5,
+        metavar="X",
+        help="largest magnification by --dynamic-crop (default: 2.5)",
+    )
     add("--camera", default="", help="name of the camera for the server's logs and metrics")
     add("--record", type=Path, default=None, metavar="DIR", help="keep video and results in DIR")
     add("--record-codec", choices=("ffv1", "h264"), default="ffv1", help="ffv1 keeps every bit")
@@ -80,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
                 frame_rate_hz=rate_hz,
                 camera=arguments.camera,
                 color="rgb",
+                dynamic_crop=_dynamic_crop(arguments),
             )
         )
         recorder = None
@@ -246,6 +263,12 @@ class _JpegEncoder:
         return b"".join(bytes(packet) for packet in self._context.encode(frame))
 
 
+def _dynamic_crop(arguments: argparse.Namespace) -> DynamicCrop | None:
+    if arguments.dynamic_crop is None:
+        return None
+    return DynamicCrop(margin_px=arguments.dynamic_crop, max_zoom=arguments.max_zoom)
+
+
 def _behavior_text(answer: BehaviorResult) -> str:
     if answer.probabilities is None:
         return answer.status.name.lower().replace("_", " ")
@@ -287,5 +310,5 @@ def _token(path: Path | None) -> str | None:
 def _not_negative(text: str) -> float:
     value = float(text)
     if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative; give frames a second, or 0")
+        raise argparse.ArgumentTypeError(f"{text} is negative; give 0 or more")
     return value

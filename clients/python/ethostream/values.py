@@ -80,6 +80,23 @@ class Crop:
     height_px: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicCrop:
+    """Crops each frame around the animal, where it was in an earlier frame.
+
+    It helps where a large frame makes the animal small. Where the animal was not found, the next
+    frame is looked at as a whole. Pose bundles for one animal only; behavior bundles look at the
+    frame as without it.
+    """
+
+    margin_px: float | None = None
+    """Added on each side of the keypoints' box, px; None = the server's default, 50."""
+    confidence_cutoff: float | None = None
+    """Confidence in [0, 1] from which a keypoint counts as found; None = the bundle's own."""
+    max_zoom: float | None = None
+    """Largest magnification against the whole frame, at least 1; None = the server's, 2.5."""
+
+
 @dataclass(frozen=True, slots=True)
 class PoseModel:
     """What a pose bundle answers."""
@@ -88,6 +105,9 @@ class PoseModel:
     skeleton: tuple[tuple[str, str], ...]
     left_right: tuple[tuple[str, str], ...]
     max_animals: int
+    """Poses in an answer; several are detections that are not grouped into animals."""
+    unique_keypoints: tuple[str, ...]
+    """Keypoints that exist once in the scene: only in the first pose."""
     confidence_cutoff: float
 
 
@@ -156,6 +176,8 @@ class PoseResult:
     """(N, K, 2) px of the frame as sent."""
     confidence: NDArray[np.float32]
     """(N, K) in [0, 1]."""
+    crop: Crop | None = None
+    """The part of the frame that the bundle looked at; None: all of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from service.commands._shipped import SHIPPED_MODELS
@@ -91,3 +94,54 @@ def test_a_wrong_option_is_refused(video: Path, option: str, value: str, message
     done = call(video, option, value)
     assert done.returncode in (1, 2)
     assert message in done.stderr
+
+
+def test_a_folder_of_pictures_is_analyzed_with_their_names(video: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    with av.open(str(video)) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            if number % 10 == 0:
+                pixels = frame.to_ndarray(format="bgr24")
+                assert cv2.imwrite(str(folder / f"img{number}.png"), pixels)
+    (folder / "img15.png").write_bytes(b"damaged")
+    done = call(folder, "--model", MODEL, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "(img15.png)" in json.loads(done.stdout)["videos"][0]["message"]
+    names = ["img0.png", "img10.png", "img15.png", "img20.png"]
+    record = folder / "shots.parquet"
+    table = pd.read_parquet(record)
+    assert table["file"].tolist() == names
+    assert table["status"].tolist() == [1, 1, 4, 1]
+    assert read_results(record).files == tuple(names)
+    csv = pd.read_csv(folder / f"shotsethostream_{MODEL}_v1.csv", header=[0, 1, 2], index_col=0)
+    assert csv.index.tolist() == names
+    h5 = pd.read_hdf(folder / f"shotsethostream_{MODEL}_v1.h5")
+    assert h5.index.tolist() == names
+    np.testing.assert_allclose(csv.to_numpy(), h5.to_numpy(), rtol=1e-6)
+    again = call(folder, "--model", MODEL)
+    assert "skipped, finished before" in again.stdout
+    (folder / "img20.png").unlink()
+    changed = call(folder, "--model", MODEL)
+    assert "3 frames" in changed.stdout
+    refused = call(folder, "--model", MODEL, "--overlay")
+    assert "leave it out for pictures" in refused.stderr
+
+
+def test_cropping_options_and_order_reach_the_results(
+    video: Path, server: str, tmp_path: Path
+) -> None:
+    options = ("--model", MODEL, "--crop", "0,0,300,200", "--in-random-order")
+    here = call(video, *options, "--out", tmp_path / "here", "--dynamic-crop", "30")
+    assert here.returncode == 0, here.stderr
+    ours = read_results(tmp_path / "here" / "field.parquet")
+    assert ours.provenance.options.crop_xywh == (0, 0, 300, 200)
+    follow = ours.provenance.options.dynamic_crop
+    assert follow is not None
+    assert (follow.margin_px, follow.max_zoom) == (30, 2.5)
+    there = call(
+        video, *options, "--out", tmp_path / "there", "--server", server, "--dynamic-crop", "30"
+    )
+    assert there.returncode == 0, there.stderr
+    theirs = read_results(tmp_path / "there" / "field.parquet")
+    np.testing.assert_allclose(ours.poses[0].keypoints_xy, theirs.poses[0].keypoints_xy, atol=0.5)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import InvalidRequest
-from service.results.plan import plan_videos
+from service.results.plan import in_random_order, plan_videos
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -61,3 +61,37 @@ def test_results_that_would_overwrite_each_other_are_refused(tmp_path: Path) -> 
 def test_a_folder_without_a_video_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"no video is in .*\.avi .*\.mp4"):
         plan_videos([tmp_path])
+
+
+def made(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def test_the_pictures_of_a_folder_are_one_video_in_natural_order(tmp_path: Path) -> None:
+    for name in ("b/img10.png", "b/img9.PNG", "a/1.tif", "a/notes.txt", "a/.hidden.png"):
+        made(tmp_path / "root" / name)
+    first, second = plan_videos([tmp_path / "root"], tmp_path / "out")
+    assert (first.path.name, first.stem, first.out) == ("a", "a", tmp_path / "out")
+    assert [one.name for one in first.pictures] == ["1.tif"]
+    assert [one.name for one in second.pictures] == ["img9.PNG", "img10.png"]
+    (beside,) = plan_videos([tmp_path / "root" / "b"])
+    assert beside.out == tmp_path / "root" / "b"
+    assert beside.pictures == second.pictures
+
+
+def test_named_pictures_are_taken_and_those_beside_videos_are_not(tmp_path: Path) -> None:
+    video = made(tmp_path / "a.mp4")
+    pictures = [made(tmp_path / "b" / f"{number}.png") for number in (1, 2, 3)]
+    assert [one.path for one in plan_videos([tmp_path])] == [video]
+    both = plan_videos([video, pictures[2], pictures[0], pictures[2]])
+    assert [one.path for one in both] == [video, tmp_path / "b"]
+    assert both[1].pictures == (pictures[0], pictures[2])
+
+
+def test_a_random_order_keeps_every_video_once(tmp_path: Path) -> None:
+    planned = plan_videos([made(tmp_path / f"{number}.mp4") for number in range(30)])
+    shuffled = in_random_order(planned)
+    assert shuffled != planned
+    assert sorted(shuffled, key=lambda one: one.path) == sorted(planned, key=lambda one: one.path)

@@ -177,8 +177,11 @@ class PoseModel(google.protobuf.message.Message):
     LEFT_RIGHT_FIELD_NUMBER: builtins.int
     MAX_ANIMALS_FIELD_NUMBER: builtins.int
     CONFIDENCE_CUTOFF_FIELD_NUMBER: builtins.int
+    UNIQUE_KEYPOINTS_FIELD_NUMBER: builtins.int
     max_animals: builtins.int
-    """Largest number of animals in an answer."""
+    """Number of poses in an answer. Where it is more than 1, pose n holds the n-th best local maximum
+    of each keypoint: detections that are not grouped into animals.
+    """
     confidence_cutoff: builtins.float
     """Confidence in [0, 1] from which a keypoint counts as found."""
     @property
@@ -193,6 +196,12 @@ class PoseModel(google.protobuf.message.Message):
     def left_right(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___KeypointPair]:
         """Left and right keypoints."""
 
+    @property
+    def unique_keypoints(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Keypoints that exist once in the scene, such as corners of the arena: only in the first pose,
+        with confidence 0 in the others.
+        """
+
     def __init__(
         self,
         *,
@@ -201,8 +210,9 @@ class PoseModel(google.protobuf.message.Message):
         left_right: collections.abc.Iterable[Global___KeypointPair] | None = ...,
         max_animals: builtins.int = ...,
         confidence_cutoff: builtins.float = ...,
+        unique_keypoints: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["confidence_cutoff", b"confidence_cutoff", "keypoints", b"keypoints", "left_right", b"left_right", "max_animals", b"max_animals", "skeleton", b"skeleton"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["confidence_cutoff", b"confidence_cutoff", "keypoints", b"keypoints", "left_right", b"left_right", "max_animals", b"max_animals", "skeleton", b"skeleton", "unique_keypoints", b"unique_keypoints"]) -> None: ...
 
 Global___PoseModel: typing_extensions.TypeAlias = PoseModel
 

@@ -112,6 +112,42 @@ class CropRegion(google.protobuf.message.Message):
 Global___CropRegion: typing_extensions.TypeAlias = CropRegion
 
 @typing.final
+class DynamicCrop(google.protobuf.message.Message):
+    """Crops each frame around the animal, where it was in an earlier frame, so that a small animal gets
+    more px of the model input. Pose bundles for one animal only; behavior bundles look at the frame
+    as without it. Where the animal was not found, the next frame is looked at as a whole.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MARGIN_PX_FIELD_NUMBER: builtins.int
+    CONFIDENCE_CUTOFF_FIELD_NUMBER: builtins.int
+    MAX_ZOOM_FIELD_NUMBER: builtins.int
+    margin_px: builtins.float
+    """Added on each side of the box around the keypoints that were found, px; not set: 50."""
+    confidence_cutoff: builtins.float
+    """Confidence in [0, 1] from which a keypoint counts as found; not set: the bundle's own cut-off."""
+    max_zoom: builtins.float
+    """Largest magnification against the frame as a whole, at least 1; not set: 2.5."""
+    def __init__(
+        self,
+        *,
+        margin_px: builtins.float | None = ...,
+        confidence_cutoff: builtins.float | None = ...,
+        max_zoom: builtins.float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_confidence_cutoff", b"_confidence_cutoff", "_margin_px", b"_margin_px", "_max_zoom", b"_max_zoom", "confidence_cutoff", b"confidence_cutoff", "margin_px", b"margin_px", "max_zoom", b"max_zoom"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_confidence_cutoff", b"_confidence_cutoff", "_margin_px", b"_margin_px", "_max_zoom", b"_max_zoom", "confidence_cutoff", b"confidence_cutoff", "margin_px", b"margin_px", "max_zoom", b"max_zoom"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_confidence_cutoff", b"_confidence_cutoff"]) -> typing.Literal["confidence_cutoff"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_margin_px", b"_margin_px"]) -> typing.Literal["margin_px"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_max_zoom", b"_max_zoom"]) -> typing.Literal["max_zoom"] | None: ...
+
+Global___DynamicCrop: typing_extensions.TypeAlias = DynamicCrop
+
+@typing.final
 class Frame(google.protobuf.message.Message):
     """One still picture of a camera."""
 

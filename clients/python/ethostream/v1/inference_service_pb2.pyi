@@ -157,6 +157,7 @@ class StreamStart(google.protobuf.message.Message):
     CROP_FIELD_NUMBER: builtins.int
     CAMERA_FIELD_NUMBER: builtins.int
     RESUMES_SESSION_ID_FIELD_NUMBER: builtins.int
+    DYNAMIC_CROP_FIELD_NUMBER: builtins.int
     freshness: Global___FreshnessPolicy.ValueType
     """What to do under overload."""
     max_age_ms: builtins.int
@@ -181,6 +182,13 @@ class StreamStart(google.protobuf.message.Message):
     def crop(self) -> ethostream.v1.frame_pb2.CropRegion:
         """Part of every frame that the models look at."""
 
+    @property
+    def dynamic_crop(self) -> ethostream.v1.frame_pb2.DynamicCrop:
+        """Crop each frame around the animal, within `crop` where there is one. The crop of a frame comes
+        from the newest frame that is answered when this one is prepared: with one frame in flight the
+        one before, with more an older one. Each PoseResult tells the crop that was used.
+        """
+
     def __init__(
         self,
         *,
@@ -192,9 +200,10 @@ class StreamStart(google.protobuf.message.Message):
         crop: ethostream.v1.frame_pb2.CropRegion | None = ...,
         camera: builtins.str = ...,
         resumes_session_id: builtins.str = ...,
+        dynamic_crop: ethostream.v1.frame_pb2.DynamicCrop | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["crop", b"crop"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bundles", b"bundles", "camera", b"camera", "crop", b"crop", "frame_rate_hz", b"frame_rate_hz", "freshness", b"freshness", "max_age_ms", b"max_age_ms", "max_frames_in_flight", b"max_frames_in_flight", "resumes_session_id", b"resumes_session_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["crop", b"crop", "dynamic_crop", b"dynamic_crop"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bundles", b"bundles", "camera", b"camera", "crop", b"crop", "dynamic_crop", b"dynamic_crop", "frame_rate_hz", b"frame_rate_hz", "freshness", b"freshness", "max_age_ms", b"max_age_ms", "max_frames_in_flight", b"max_frames_in_flight", "resumes_session_id", b"resumes_session_id"]) -> None: ...
 
 Global___StreamStart: typing_extensions.TypeAlias = StreamStart
 
@@ -795,6 +804,7 @@ class AnalyzeVideoRequest(google.protobuf.message.Message):
     FRAME_LIMIT_FIELD_NUMBER: builtins.int
     FRAMES_PER_CHUNK_FIELD_NUMBER: builtins.int
     FRAME_RATE_HZ_FIELD_NUMBER: builtins.int
+    DYNAMIC_CROP_FIELD_NUMBER: builtins.int
     upload_id: builtins.str
     """An upload."""
     path: builtins.str
@@ -815,6 +825,12 @@ class AnalyzeVideoRequest(google.protobuf.message.Message):
     def crop(self) -> ethostream.v1.frame_pb2.CropRegion:
         """Part of every frame that the models look at."""
 
+    @property
+    def dynamic_crop(self) -> ethostream.v1.frame_pb2.DynamicCrop:
+        """Crop each frame around the animal, within `crop` where there is one. The crop of a frame comes
+        from the frame before, so that frames of one video are computed one after the other.
+        """
+
     def __init__(
         self,
         *,
@@ -826,9 +842,10 @@ class AnalyzeVideoRequest(google.protobuf.message.Message):
         frame_limit: builtins.int = ...,
         frames_per_chunk: builtins.int = ...,
         frame_rate_hz: builtins.float = ...,
+        dynamic_crop: ethostream.v1.frame_pb2.DynamicCrop | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["crop", b"crop", "path", b"path", "source", b"source", "upload_id", b"upload_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bundles", b"bundles", "crop", b"crop", "first_frame", b"first_frame", "frame_limit", b"frame_limit", "frame_rate_hz", b"frame_rate_hz", "frames_per_chunk", b"frames_per_chunk", "path", b"path", "source", b"source", "upload_id", b"upload_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["crop", b"crop", "dynamic_crop", b"dynamic_crop", "path", b"path", "source", b"source", "upload_id", b"upload_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bundles", b"bundles", "crop", b"crop", "dynamic_crop", b"dynamic_crop", "first_frame", b"first_frame", "frame_limit", b"frame_limit", "frame_rate_hz", b"frame_rate_hz", "frames_per_chunk", b"frames_per_chunk", "path", b"path", "source", b"source", "upload_id", b"upload_id"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["source", b"source"]) -> typing.Literal["upload_id", "path"] | None: ...
 
 Global___AnalyzeVideoRequest: typing_extensions.TypeAlias = AnalyzeVideoRequest

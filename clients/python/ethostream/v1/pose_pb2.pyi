@@ -6,6 +6,7 @@ Keypoints of animals in one frame."""
 import builtins
 import collections.abc
 import ethostream.v1.bundle_pb2
+import ethostream.v1.frame_pb2
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
@@ -59,6 +60,7 @@ class PoseResult(google.protobuf.message.Message):
 
     BUNDLE_FIELD_NUMBER: builtins.int
     POSES_FIELD_NUMBER: builtins.int
+    CROP_FIELD_NUMBER: builtins.int
     @property
     def bundle(self) -> ethostream.v1.bundle_pb2.BundleReference:
         """The bundle that answered."""
@@ -67,13 +69,20 @@ class PoseResult(google.protobuf.message.Message):
     def poses(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Pose]:
         """The animals."""
 
+    @property
+    def crop(self) -> ethostream.v1.frame_pb2.CropRegion:
+        """The part of the frame that the bundle looked at, by a crop that was asked for or by dynamic
+        cropping; not set: all of it.
+        """
+
     def __init__(
         self,
         *,
         bundle: ethostream.v1.bundle_pb2.BundleReference | None = ...,
         poses: collections.abc.Iterable[Global___Pose] | None = ...,
+        crop: ethostream.v1.frame_pb2.CropRegion | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["bundle", b"bundle"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bundle", b"bundle", "poses", b"poses"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["bundle", b"bundle", "crop", b"crop"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bundle", b"bundle", "crop", b"crop", "poses", b"poses"]) -> None: ...
 
 Global___PoseResult: typing_extensions.TypeAlias = PoseResult

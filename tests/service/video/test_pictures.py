@@ -1,0 +1,80 @@
+"""Folders of pictures are read as videos, in natural order; damage costs one frame."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from service.errors import InvalidVideo
+from service.values import FrameStatus
+from service.video import DecodeWorkers
+from service.video.pictures import PictureList, PictureReader, natural_key
+
+
+def write(path: Path, value: int, *, size: tuple[int, int] = (40, 30), bits: int = 8) -> Path:
+    shape = (size[1], size[0], 3)
+    pixels = (
+        np.full(shape, value, np.uint8) if bits == 8 else np.full(shape, value * 257, np.uint16)
+    )
+    assert cv2.imwrite(str(path), pixels)
+    return path
+
+
+def test_names_are_sorted_as_people_do() -> None:
+    names = ["img10.png", "img2.png", "Img1.png", "img2b.png"]
+    ordered = sorted(map(Path, names), key=natural_key)
+    assert [one.name for one in ordered] == ["Img1.png", "img2.png", "img2b.png", "img10.png"]
+
+
+def test_all_kinds_of_files_are_read_as_8_bit_rgb(tmp_path: Path) -> None:
+    files = [
+        write(tmp_path / f"a.{ending}", 90) for ending in ("png", "jpg", "tiff", "bmp", "webp")
+    ]
+    files.append(write(tmp_path / "deep.png", 90, bits=16))
+    files.append(write(tmp_path / "deep.tif", 90, bits=16))
+    for frame in PictureReader(files).frames():
+        assert frame.pixels is not None, frame.reason
+        assert frame.pixels.shape == (30, 40, 3)
+        assert frame.pixels.dtype == np.uint8
+        assert abs(float(frame.pixels.mean()) - 90) < 2
+
+
+async def test_workers_read_pictures_of_several_sizes_and_step_over_bad_ones(
+    tmp_path: Path,
+) -> None:
+    files = [write(tmp_path / "1.png", 50), write(tmp_path / "2.png", 60, size=(20, 90))]
+    files.append(tmp_path / "3.png")
+    files[2].write_bytes(files[0].read_bytes()[:60])
+    files += [write(tmp_path / "4.png", 80), tmp_path / "gone.png", write(tmp_path / "6.tif", 90)]
+    async with DecodeWorkers(1) as workers:
+        async with workers.open(PictureList(tmp_path, tuple(files))) as reader:
+            assert (reader.info.width_px, reader.info.height_px) == (40, 30)
+            assert reader.info.claimed_frames == 6
+            rows = [
+                (one.status, None if one.pixels is None else (one.pixels.shape, one.pixels.max()))
+                async for one in reader
+            ]
+            assert "(3.png)" in reader.faults[0].reason
+        async with workers.open(
+            PictureList(tmp_path, tuple(files)), first_frame=3, frame_limit=1
+        ) as reader:
+            assert [one.frame_index async for one in reader] == [3]
+    ok = FrameStatus.OK
+    assert rows == [
+        (ok, ((30, 40, 3), 50)),
+        (ok, ((90, 20, 3), 60)),
+        (FrameStatus.CORRUPT, None),
+        (ok, ((30, 40, 3), 80)),
+        (FrameStatus.MISSING, None),
+        (ok, ((30, 40, 3), 90)),
+    ]
+
+
+def test_a_list_without_a_readable_picture_is_refused(tmp_path: Path) -> None:
+    noise = tmp_path / "noise.png"
+    noise.write_bytes(b"nothing")
+    with pytest.raises(InvalidVideo, match=r"none of 1 pictures.*noise\.png"):
+        PictureReader([noise])
+    with pytest.raises(InvalidVideo, match="name at least one"):
+        PictureList(tmp_path, ())
