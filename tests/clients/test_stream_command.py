@@ -51,6 +51,19 @@ async def test_a_video_is_sent_frame_by_frame_and_every_answer_is_a_line(
     assert 0 < lines[-1]["p50_ms"] <= lines[-1]["p99_ms"]
 
 
+async def test_a_dynamic_crop_is_asked_for_with_its_margin(video: Path) -> None:
+    async with serving(answer_all) as server:
+        call = ["stream", str(video), "--server", server.address, "--model", "mouse", "--rate", "0"]
+        for extra in ([], ["--dynamic-crop"], ["--dynamic-crop", "0", "--max-zoom", "3"]):
+            assert await asyncio.to_thread(commands.main, [*call, *extra]) == 0
+        plain, usual, chosen = server.starts
+    assert not plain.HasField("dynamic_crop")
+    assert usual.dynamic_crop.margin_px == 50
+    assert not usual.dynamic_crop.HasField("confidence_cutoff")
+    assert chosen.dynamic_crop.HasField("margin_px")
+    assert (chosen.dynamic_crop.margin_px, chosen.dynamic_crop.max_zoom) == (0, 3)
+
+
 async def test_a_video_is_paced_at_its_own_rate(
     video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

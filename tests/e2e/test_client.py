@@ -37,6 +37,34 @@ def test_a_live_stream_and_an_analysis_agree(server, recordings):
             )
 
 
+def test_a_followed_animal_is_found_with_the_crop_told_and_behavior_unchanged(server, recordings):
+    frames = read_frames(recordings / "short.mp4")
+    follow_animal = ethostream.DynamicCrop(margin_px=60, max_zoom=1.5)
+    one_by_one = {"frame_rate_hz": 30, "max_frames_in_flight": 1}
+    with ethostream.Client(server.address) as client:
+        _, _, plain = follow(client, frames, **one_by_one)
+        _, outcomes, behaviors = follow(client, frames, dynamic_crop=follow_animal, **one_by_one)
+        video = client.analyze_all(
+            "short.mp4", bundles=[POSE, BEHAVIOR], dynamic_crop=follow_animal
+        )
+        with pytest.raises(ethostream.EthostreamError, match="max_zoom is 0.5"):
+            client.analyze_all(
+                "short.mp4", bundles=POSE, dynamic_crop=ethostream.DynamicCrop(max_zoom=0.5)
+            )
+    crops = [one.poses[0].crop for one in outcomes]
+    assert crops[0] is None
+    height_px, width_px = frames[0].shape[:2]
+    assert any(one is not None and one.width_px < width_px for one in crops)
+    assert all(one is None or one.y_px + one.height_px <= height_px for one in crops)
+    found = np.stack([one.poses[0].keypoints_xy for one in outcomes])
+    confident = video.poses[0].confidence > 0.6
+    assert np.abs(found - video.poses[0].keypoints_xy)[confident].max() <= 0.5
+    for one, other in zip(behaviors, plain, strict=True):
+        assert one.status is other.status
+        if one.probabilities is not None:
+            np.testing.assert_allclose(one.probabilities, other.probabilities, atol=0.02)
+
+
 def test_gray_bgr_and_jpeg_frames_find_the_same_animal(server, recordings):
     import cv2
 

@@ -17,7 +17,7 @@ from training.commands import evaluate
 from training.data.labels import InvalidLabels
 from training.pose import command
 from training.pose.evaluate import PosePredictions
-from training.pose.trained import TorchEngine, read_graph
+from training.pose.trained import TorchEngine, read_graph, read_settings
 from training.runs import Run, open_run
 
 pytestmark = pytest.mark.needs_train
@@ -149,3 +149,26 @@ def test_the_gate_has_the_stated_limits(precision: str, shift_px: float, passed:
 
 def test_nothing_passes_where_no_point_is_confident() -> None:
     assert not judge_pose("fp32", predictions(0, 0.1), predictions(0, 0.1)).passed
+
+
+def test_a_graph_for_several_animals_gives_the_same_rows_in_every_engine(
+    trained: Run, tmp_path: Path
+) -> None:
+    graph = read_graph(trained, animals=3)
+    path = pose.export_pose_graph(graph, read_settings(trained), tmp_path / "pose.onnx")
+    frames = np.random.default_rng(4).integers(0, 256, (2, 64, 96, 3), np.uint8)
+    expected = TorchEngine(graph).run({"frames": frames})["keypoints"]
+    assert expected.shape == (2, 3, 4, 3)
+    assert (np.diff(expected[..., 2], axis=1) <= 0).all()  # the surest first
+    for engine in ("onnxruntime", "openvino"):
+        loaded = create_engine(path, engine=engine, precision="fp32", threads=1)
+        for batch in (frames, frames[:1]):
+            answers = loaded.run({"frames": batch})["keypoints"]
+            assert np.abs(answers - expected[: len(batch)]).max() < 0.01
+
+
+def test_animals_are_refused_where_they_make_no_sense(trained: Run, tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="--animals 0 of a pose run"):
+        run_command(
+            export, trained.directory, "--out", tmp_path, "--name", "tiny", "--animals", "0"
+        )

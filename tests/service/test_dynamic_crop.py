@@ -1,6 +1,7 @@
 """Dynamic cropping, on its own and through a shipped bundle on large frames with a small animal."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -87,12 +88,10 @@ def test_a_setting_out_of_range_is_refused(wrong: dict[str, float]) -> None:
 
 
 def pose_of(loaded: LoadedBundle, **changes: object) -> LoadedBundle:
-    manifest = loaded.bundle.manifest
+    """The same bundle with three keypoints and other facts of its poses."""
     pose = PoseSpec(**{"keypoints": ("snout", "ear", "tail"), **changes})
-    loaded.bundle.__class__.manifest.__set__(  # a bundle is frozen; this one is the test's own
-        loaded.bundle, msgspec.structs.replace(manifest, pose=pose)
-    )
-    return loaded
+    manifest = msgspec.structs.replace(loaded.bundle.manifest, pose=pose)
+    return replace(loaded, bundle=replace(loaded.bundle, manifest=manifest))
 
 
 def seen(points: NDArray[np.float32], confidence: tuple[float, ...]) -> Poses:

@@ -45,6 +45,8 @@ def start_pose_run(data: Sequence[Path], out: Path, choices: PoseChoices) -> Run
 def settle(paths: Sequence[Path], data: LabelledData, choices: PoseChoices) -> PoseTraining:
     """Return the settings that `choices` mean for `data`; see `start_pose_run`."""
     parent = None if choices.parent is None else read_settings(open_run(Path(choices.parent)))
+    if parent is not None:
+        _check_parent(choices, parent)
     preset = PRESETS[choices.preset]
     keypoints = choices.keypoints or data.keypoints
     keypoint_indices(data.keypoints, keypoints)
@@ -123,6 +125,25 @@ def _network(choices: PoseChoices, preset: Preset) -> NetworkSettings:
         skip=choices.skip,
         intermediate=choices.intermediate,
     )
+
+
+def _check_parent(choices: PoseChoices, parent: PoseTraining) -> None:
+    """Refuse what a run cannot change of the one that it goes on from."""
+    start = PoseChoices()
+    kept = {
+        "backbone": parent.network.backbone,
+        "output_stride": parent.network.output_stride,
+        "head": parent.network.head,
+        "target": parent.target.kind,
+        "radius_px": parent.target.radius_px,
+    }
+    for name, value in kept.items():
+        wanted = getattr(choices, name)
+        if wanted not in (getattr(start, name), value):
+            raise InvalidConfig(
+                f"{name} is to be {wanted}, but the parent {choices.parent} has {value}; leave it "
+                "out, or train anew without a parent"
+            )
 
 
 def _frame_sizes(data: LabelledData) -> list[tuple[int, int]]:
