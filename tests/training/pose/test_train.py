@@ -124,5 +124,5 @@ def test_a_run_goes_on_from_another_with_its_held_out_frames_and_its_weights(
     assert after.config["input"] == before.config["input"]
     assert after.config["parent"] == str(first.resolve())
     assert "test error of the run before" in caplog.text
-    with pytest.raises(InvalidConfig, match="radius_px is to be 14.0, but the parent"):
+    with pytest.raises(InvalidConfig, match=r"radius_px is to be 14\.0, but the parent"):
         train(project, "--out", tmp_path / "no", "--from", first, "--radius-px", "14")
