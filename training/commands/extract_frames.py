@@ -82,9 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _tasks(arguments: argparse.Namespace) -> "list[VideoTask]":
     from service.errors import InvalidRequest
+    from training.data.deeplabcut_config import is_project
     from training.frames.batch import Choices, bare_tasks, project_tasks
     from training.frames.options import parse_crop, parse_frames
-    from training.frames.project import is_project
     from training.frames.span import parse_moment
 
     frames = parse_frames(arguments.frames) if arguments.frames else ()

@@ -108,10 +108,10 @@ def run(arguments: argparse.Namespace) -> int:
             "name a project and the predictions to look through, such as `ethostream outliers "
             "PROJECT PREDICTIONS.parquet`; or a run with --report RUN"
         )
-    from training.frames.project import read_frame_project
+    from training.data.deeplabcut_config import read_config
     from training.outliers.batch import mine_all
 
-    project, predictions = read_frame_project(arguments.paths[0]), arguments.paths[1:]
+    project, predictions = read_config(arguments.paths[0]), arguments.paths[1:]
     if arguments.video is not None and len(predictions) > 1:
         raise InvalidRequest(
             f"--video {arguments.video} is of one file of predictions, and {len(predictions)} are "

@@ -28,6 +28,7 @@ from training.data.labels import (
 )
 
 TableChoice = Literal["both", "csv", "h5"]
+_COLLECTED = "CollectedData_"
 _SAME_PX = 1e-3  # CSV files of some tools are rounded
 
 
@@ -121,9 +122,9 @@ def difference(csv_table: LabelTable, h5_table: LabelTable) -> str:
 
 
 def _stem(video: Path, scorer: str | None) -> str | None:
-    stems = sorted({path.stem for path in video.glob("CollectedData_*") if _is_table(path)})
-    if scorer is not None and f"CollectedData_{scorer}" in stems:
-        return f"CollectedData_{scorer}"
+    stems = sorted({path.stem for path in video.glob(f"{_COLLECTED}*") if _is_table(path)})
+    if scorer is not None and f"{_COLLECTED}{scorer}" in stems:
+        return f"{_COLLECTED}{scorer}"
     if len(stems) > 1:
         names = ", ".join(stems)
         raise InvalidLabels(
@@ -156,11 +157,13 @@ def read_pair(video: Path, stem: str, tables: TableChoice = "both") -> LabelTabl
     except PickledAxis:
         return from_csv  # whether they agree cannot be told without running the pickle
     if differs := difference(from_csv, from_h5):
-        raise InvalidLabels(
-            f"{csv_path} and {h5_path.name} beside it differ ({differs}); keep the right one and "
-            "write the other anew: `ethostream project convert PROJECT --to h5 --in-place` takes "
-            "the CSV, `--to csv` the .h5"
+        remedy = (
+            "keep the right one and write the other anew: `ethostream project convert PROJECT "
+            "--to h5 --in-place` takes the CSV, `--to csv` the .h5"
         )
+        if not stem.startswith(_COLLECTED):
+            remedy = "move the wrong one away; the other is enough"
+        raise InvalidLabels(f"{csv_path} and {h5_path.name} beside it differ ({differs}); {remedy}")
     return from_csv
 
 
@@ -173,14 +176,10 @@ def _layout(tables: list[LabelTable]) -> ProjectConfig:
     first = tables[0]
     return ProjectConfig(
         path=first.path,
-        task="",
         scorer=first.scorer,
         animals=tuple(name for name in first.individuals if name not in ("", SINGLE)),
         keypoints=first.keypoints,
         unique_keypoints=first.unique_keypoints,
-        skeleton=(),
-        video_names=(),
-        iteration=0,
     )
 
 

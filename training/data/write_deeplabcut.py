@@ -1,8 +1,8 @@
 """Writes label tables as DeepLabCut does: a CSV and an .h5 with the same values.
 
-`write_label_table(path_stem, scorer, keypoints, animals, unique_keypoints, rows, likelihood)` is
-the one writer of the package. The .h5 has the key `df_with_missing` in pandas' fixed format;
-pandas, DeepLabCut, napari-deeplabcut, sleap-io and movement read both files.
+This is the one writer of labels in the package; label_table.py reads them. The .h5 has the key
+`df_with_missing` in pandas' fixed format; pandas, DeepLabCut, napari-deeplabcut, sleap-io and
+movement read both files.
 """
 
 from collections.abc import Sequence
@@ -25,22 +25,39 @@ def write_label_table(
     rows: Sequence[tuple[str, NDArray[np.floating]]],
     likelihood: Sequence[NDArray[np.floating]] | None = None,
 ) -> tuple[Path, Path]:
-    """Write `<path_stem>.csv` and `<path_stem>.h5`.
+    """Write `<path_stem>.csv` and `<path_stem>.h5`; the arguments are those of `make_table`.
+
+    Returns:
+        The paths of the CSV and of the HDF5 file.
+    """
+    return write_pair(
+        make_table(path_stem, scorer, keypoints, animals, unique_keypoints, rows, likelihood)
+    )
+
+
+def make_table(
+    path_stem: Path,
+    scorer: str,
+    keypoints: Sequence[str],
+    animals: Sequence[str],
+    unique_keypoints: Sequence[str],
+    rows: Sequence[tuple[str, NDArray[np.floating]]],
+    likelihood: Sequence[NDArray[np.floating]] | None = None,
+) -> LabelTable:
+    """Make a table of points in the order that DeepLabCut gives its columns.
 
     Args:
         path_stem: such as labeled-data/<video>/CollectedData_<scorer>, without an ending.
         scorer: who placed the points.
         keypoints: K names.
-        animals: N names; with at most one, the level of individuals is left out.
+        animals: N names, for a multi-animal project; empty for one without a level of individuals.
         unique_keypoints: those of `keypoints` that exist once; they are taken from row 0 of axis N
             and belong to the individual `single`.
-        rows: for each picture `labeled-data/<video>/<picture>` and (N, K, 2) px, NaN = missing.
+        rows: for each picture `labeled-data/<video>/<picture>` and (N, K, 2) px, NaN = missing;
+            N is 1 without animals.
         likelihood: (N, K) for each row adds the columns of a machine's labels.
-
-    Returns:
-        The paths of the CSV and of the HDF5 file.
     """
-    several = len(animals) > 1
+    several = bool(animals)
     columns = [
         (animal, name)
         for animal in (animals if several else [""])
@@ -60,7 +77,7 @@ def write_label_table(
             scores = [float(likelihood[number][place]) for place in places]
             values = np.column_stack([values, np.array(scores, np.float64)])
         table_rows.append(TableRow(f"row {number}", picture, values))
-    table = LabelTable(
+    return LabelTable(
         path=path_stem,
         scorer=scorer,
         has_individuals=several,
@@ -68,7 +85,17 @@ def write_label_table(
         columns=tuple(columns),
         rows=tuple(table_rows),
     )
-    csv_path, h5_path = (path_stem.with_name(path_stem.name + suffix) for suffix in (".csv", ".h5"))
+
+
+def write_pair(table: LabelTable) -> tuple[Path, Path]:
+    """Write a table as `<table.path>.csv` and `.h5`.
+
+    Returns:
+        The paths of the CSV and of the HDF5 file.
+    """
+    csv_path, h5_path = (
+        table.path.with_name(table.path.name + suffix) for suffix in (".csv", ".h5")
+    )
     write_table(table, csv_path)
     write_table(table, h5_path)
     return csv_path, h5_path

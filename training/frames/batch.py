@@ -19,9 +19,9 @@ from rich.progress import (
 
 from service.errors import EthostreamError, InvalidRequest, VideoNotFound
 from service.results.plan import plan_videos
+from training.data.deeplabcut_config import CropXywh, ProjectConfig, ProjectVideo, read_config
 from training.frames.extract import Extracted, Method, Picking, Progress, extract_frames
 from training.frames.pictures import folder_names
-from training.frames.project import CropXywh, FrameProject, ProjectVideo, read_frame_project
 from training.frames.span import START, STOP, Moment
 
 _NUMBER = 20
@@ -77,11 +77,11 @@ def project_tasks(project: Path, videos: Sequence[Path], choices: Choices) -> li
         choices: what to pick.
 
     Raises:
-        NotFound: there is no config.yaml, or no such video.
-        InvalidConfig: config.yaml is malformed.
+        InvalidLabels: there is no config.yaml, or it is malformed.
+        VideoNotFound: there is no such video.
         InvalidRequest: the project lists no video, or two would share a folder.
     """
-    read = read_frame_project(project)
+    read = read_config(project)
     chosen = [read.find_video(path) for path in videos] or list(read.videos)
     if not chosen:
         raise InvalidRequest(
@@ -184,7 +184,9 @@ def _extract(task: VideoTask, bars: Bars) -> VideoReport:
     return VideoReport(video, "done", folder, extracted)
 
 
-def _picking(choices: Choices, project: FrameProject | None, video: ProjectVideo | None) -> Picking:
+def _picking(
+    choices: Choices, project: ProjectConfig | None, video: ProjectVideo | None
+) -> Picking:
     start, stop, number, crop = START, STOP, _NUMBER, choices.crop_xywh
     if project is not None and video is not None:
         start = Moment(project.start, in_seconds=False)

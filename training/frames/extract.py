@@ -8,10 +8,10 @@ from typing import Literal, get_args
 
 from service.errors import InvalidRequest
 from service.video.pyav import VideoFile
+from training.data.deeplabcut_config import CropXywh
 from training.frames.contact_sheet import ContactSheet, caption
 from training.frames.pick import pick_kmeans, pick_uniform
 from training.frames.pictures import frames_in, free_path, picture_name, write_picture
-from training.frames.project import CropXywh
 from training.frames.shots import check_crop, read_shots
 from training.frames.span import START, STOP, Moment, frames_between
 from training.frames.thumbnails import read_thumbnails

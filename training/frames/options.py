@@ -1,7 +1,7 @@
 """Reads what people write on the command line about frames: lists of them, and crops."""
 
 from service.errors import InvalidRequest
-from training.frames.project import CropXywh
+from training.data.deeplabcut_config import CropXywh
 
 
 def parse_frames(text: str) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from service.errors import InvalidRequest
 from service.video.pyav import PictureRow, VideoFile
-from training.frames.project import CropXywh
+from training.data.deeplabcut_config import CropXywh
 
 # Frames that are decoded to reach the next one rather than to seek: seeking costs up to a group of
 # pictures (12 to 250 frames) and opens the file again.

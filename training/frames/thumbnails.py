@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.video.pyav import VideoFile
-from training.frames.project import CropXywh
+from training.data.deeplabcut_config import CropXywh
 from training.frames.shots import read_shots
 
 WIDTH_PX = 30

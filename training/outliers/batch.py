@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from service.errors import EthostreamError
+from training.data.deeplabcut_config import ProjectConfig
 from training.frames.batch import bar_of, progress_bars
-from training.frames.project import FrameProject
 from training.outliers.mine import Mined, mine_outliers
 from training.outliers.settings import OutlierSettings, PickSettings
 
@@ -25,7 +25,7 @@ class MiningReport:
 
 
 def mine_all(
-    project: FrameProject,
+    project: ProjectConfig,
     predictions: Sequence[Path],
     settings: OutlierSettings,
     picking: PickSettings,

@@ -8,25 +8,24 @@ CollectedData files, which people made, are never touched.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import tables
 from numpy.typing import NDArray
 
 from service.errors import InvalidRequest
 from service.results.atomic import replacing
 from service.tracks.track import Track
 from service.tracks.write import scorer
+from training.data.deeplabcut import read_pair
+from training.data.deeplabcut_config import ProjectConfig
+from training.data.label_table import LabelTable
+from training.data.write_deeplabcut import make_table, write_pair
 from training.frames.extras import analysis_module
 from training.frames.pictures import free_path
-from training.frames.project import SINGLE, FrameProject
 
-_KEY = "df_with_missing"
-_COORDS = ("x", "y", "likelihood")
 _SKELETON_NAME = "animal"
 
 
@@ -46,7 +45,7 @@ class MachineFrame:
 class MachineTable:
     """The machine labels of one video of a DeepLabCut project, those that are there included."""
 
-    def __init__(self, folder: Path, project: FrameProject, track: Track) -> None:
+    def __init__(self, folder: Path, project: ProjectConfig, track: Track) -> None:
         """Read what is there and check that it, the project and the track go together.
 
         Body parts of the project that the track does not have are left empty; keypoints that the
@@ -61,10 +60,13 @@ class MachineTable:
             InvalidRequest: track and project share no keypoint, the track has more animals than
                 the project, or the labels that are there are damaged or of other body parts.
         """
-        self._folder = folder
-        self._path = folder / f"machinelabels-iter{project.iteration}.h5"
-        self._columns, self._sources = _columns(project, track)
-        self._there = _read(self._path, self._columns) if self._path.is_file() else None
+        _check_fit(project, track)
+        self._stem = folder / f"machinelabels-iter{project.iteration}"
+        self._project = project
+        self._track = track
+        self._there = read_pair(folder, self._stem.name)
+        if self._there is not None:
+            _check_columns(self._there, self._make([]))
 
     def write(self, frames: Sequence[MachineFrame]) -> tuple[Path, Path]:
         """Add rows for `frames`; rows that are there already stay as they are.
@@ -72,26 +74,38 @@ class MachineTable:
         Returns:
             The paths of the CSV and of the HDF5 file.
         """
-        values = np.full((len(frames), len(self._columns)), np.nan)
-        for row, frame in enumerate(frames):
-            table = np.concatenate([frame.keypoints_xy, frame.confidence[..., None]], axis=-1)
-            for column, source in enumerate(self._sources):
-                values[row, column] = np.nan if source is None else table[source]
-        index = pd.MultiIndex.from_tuples(
-            [("labeled-data", self._folder.name, frame.picture) for frame in frames]
-        )
-        rows = pd.DataFrame(values, index=index, columns=self._columns)
+        table = self._make(frames)
         if self._there is not None:
             # One scorer a file: the header keeps the model that was first.
-            rows.columns = self._there.columns
-            rows = pd.concat([self._there, rows])
-        rows = rows[~rows.index.duplicated(keep="first")].sort_index()
-        csv_path = self._path.with_suffix(".csv")
-        with replacing(self._path) as unfinished:
-            rows.to_hdf(unfinished, key=_KEY, mode="w")
-        with replacing(csv_path) as unfinished:
-            rows.to_csv(unfinished)
-        return csv_path, self._path
+            known = {row.file_name for row in self._there.rows}
+            new = [row for row in table.rows if row.file_name not in known]
+            table = replace(table, scorer=self._there.scorer, rows=(*self._there.rows, *new))
+        rows = sorted(table.rows, key=lambda row: row.file_name)
+        return write_pair(replace(table, rows=tuple(rows)))
+
+    def _make(self, frames: Sequence[MachineFrame]) -> LabelTable:
+        project = self._project
+        shape = max(1, len(project.animals)), len(project.keypoints)
+        slots = self._track.animals
+        shared = [name for name in project.keypoints if name in self._track.keypoints]
+        rows, likelihood = [], []
+        for frame in frames:
+            points, confidence = np.full((*shape, 2), np.nan), np.full(shape, np.nan)
+            for name in shared:
+                here, there = project.keypoints.index(name), self._track.keypoints.index(name)
+                points[:slots, here] = frame.keypoints_xy[:, there]
+                confidence[:slots, here] = frame.confidence[:, there]
+            rows.append((f"labeled-data/{self._stem.parent.name}/{frame.picture}", points))
+            likelihood.append(confidence)
+        return make_table(
+            self._stem,
+            scorer(self._track),
+            project.keypoints,
+            project.animals,
+            project.unique_keypoints,
+            rows,
+            likelihood,
+        )
 
 
 def write_sleap(path: Path, video: Path, track: Track, frames: Sequence[MachineFrame]) -> Path:
@@ -120,7 +134,7 @@ def write_sleap(path: Path, video: Path, track: Track, frames: Sequence[MachineF
         if grouped and one in track.keypoints and two in track.keypoints
     ]
     skeleton = sio.Skeleton(nodes=list(track.keypoints), edges=edges, name=_SKELETON_NAME)
-    source = sio.Video.from_filename(str(video.resolve()))
+    source = sio.Video.from_filename(str(video.absolute()))
     tracks = [sio.Track(name) for name in track.names]
     labelled = []
     for frame in frames:
@@ -153,15 +167,12 @@ def sleap_io() -> Any:
     return analysis_module("sleap_io", "--format sleap (deeplabcut does without)")
 
 
-def _columns(
-    project: FrameProject, track: Track
-) -> tuple[pd.MultiIndex, list[tuple[int, int, int] | None]]:
-    """Columns of the table, and for each the slot, keypoint and coordinate that it shows."""
+def _check_fit(project: ProjectConfig, track: Track) -> None:
     if not set(project.keypoints) & set(track.keypoints):
         raise InvalidRequest(
             f"{track.source} has the keypoints {', '.join(track.keypoints)}, and the project "
-            f"{project.directory} has {', '.join(project.keypoints) or 'none'}: none in common; "
-            "correct bodyparts in config.yaml, or name the right project"
+            f"{project.directory} has {', '.join(project.keypoints)}: none in common; correct "
+            "bodyparts in config.yaml, or name the right project"
         )
     if track.animals > max(1, len(project.animals)):
         raise InvalidRequest(
@@ -169,40 +180,11 @@ def _columns(
             f"{max(1, len(project.animals))}; add individuals to its config.yaml, or use a bundle "
             "for fewer animals"
         )
-    shared = [name for name in project.keypoints if name not in project.unique_keypoints]
-    slots = [(name, slot, shared) for slot, name in enumerate(project.animals)]
-    if project.unique_keypoints:
-        slots.append((SINGLE, 0, list(project.unique_keypoints)))
-    labels: list[tuple[str, ...]] = []
-    sources: list[tuple[int, int, int] | None] = []
-    for animal, slot, names in slots or [("", 0, shared)]:
-        for name in names:
-            known = name in track.keypoints and slot < track.animals
-            place = track.keypoints.index(name) if known else -1
-            for number, coord in enumerate(_COORDS):
-                middle = (animal,) if project.animals else ()
-                labels.append((scorer(track), *middle, name, coord))
-                sources.append((slot, place, number) if known else None)
-    levels = ["scorer", *(["individuals"] if project.animals else []), "bodyparts", "coords"]
-    return pd.MultiIndex.from_tuples(labels, names=levels), sources
 
 
-def _read(path: Path, columns: pd.MultiIndex) -> pd.DataFrame:
-    """Read the table at `path`, which must have these columns but for the scorer."""
-    try:
-        there = pd.read_hdf(path, _KEY)
-    except (KeyError, OSError, ValueError, tables.HDF5ExtError) as error:
+def _check_columns(there: LabelTable, new: LabelTable) -> None:
+    if (there.columns, there.has_likelihood) != (new.columns, new.has_likelihood):
         raise InvalidRequest(
-            f"{path} is no table of machine labels ({error}); restore it or move it away"
-        ) from error
-    assert isinstance(there, pd.DataFrame)
-    if [name[1:] for name in there.columns] != [name[1:] for name in columns]:
-        raise InvalidRequest(
-            f"{path} holds labels of other body parts or animals than config.yaml names; move it "
-            "away, or merge it first and raise the iteration"
+            f"{there.path} holds labels of other body parts or animals than config.yaml names, or "
+            "no likelihoods; move it away, or merge it first and raise the iteration"
         )
-    if there.index.nlevels == 1:
-        there.index = pd.MultiIndex.from_tuples(
-            [tuple(str(name).replace("\\", "/").split("/")) for name in there.index]
-        )
-    return there

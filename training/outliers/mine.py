@@ -10,11 +10,11 @@ from service.errors import InvalidRequest
 from service.tracks.read import read_tracks
 from service.tracks.track import Track
 from service.video.pyav import VideoFile
+from training.data.deeplabcut_config import ProjectConfig
 from training.frames.contact_sheet import ContactSheet, caption
 from training.frames.extract import Progress, look_alikes, open_rgb
 from training.frames.pick import pick_uniform
 from training.frames.pictures import frames_in, free_path, picture_name, write_picture
-from training.frames.project import FrameProject
 from training.frames.shots import read_shots
 from training.frames.span import Moment, frames_between
 from training.outliers.find import MethodCount, Outliers, find_outliers
@@ -53,7 +53,7 @@ class Mined:
 
 
 def mine_outliers(
-    project: FrameProject,
+    project: ProjectConfig,
     predictions: Path,
     settings: OutlierSettings,
     picking: PickSettings,
@@ -123,7 +123,7 @@ class _Job:
 
     def __init__(
         self,
-        project: FrameProject,
+        project: ProjectConfig,
         track: Track,
         video: Path,
         source: VideoFile,
@@ -223,7 +223,7 @@ def _check_fit(track: Track, video: Path, source: VideoFile) -> None:
 
 
 def _span(
-    project: FrameProject, settings: OutlierSettings, source: VideoFile, video: Path
+    project: ProjectConfig, settings: OutlierSettings, source: VideoFile, video: Path
 ) -> range:
     return frames_between(
         settings.start or Moment(project.start, in_seconds=False),

@@ -7,10 +7,10 @@ from service.errors import InvalidRequest, VideoNotFound
 from service.results import read_provenance
 from service.results.plan import OVERLAY_ENDING, VIDEO_SUFFIXES
 from service.tracks.stored import is_stored_track
-from training.frames.project import FrameProject
+from training.data.deeplabcut_config import ProjectConfig
 
 
-def find_video(predictions: Path, project: FrameProject | None, given: Path | None) -> Path:
+def find_video(predictions: Path, project: ProjectConfig | None, given: Path | None) -> Path:
     """Return the video of `predictions`.
 
     A record of ethostream names its video, and its size is compared; the name of any other file

@@ -130,7 +130,7 @@ def add_video_sets(path: Path, videos: Mapping[str, str]) -> None:
     block = lines[place + 1 : end]
     indent = next((re.match(r"\s*", one)[0] for one in block if one.strip()), "  ")  # type: ignore[index]
     lines[end:end] = _video_lines(videos, indent)
-    _replace(path, lines, lambda: set(videos) <= set(read_config(path).video_names))
+    _replace(path, lines, lambda: set(videos) <= {one.name for one in read_config(path).videos})
 
 
 def set_iteration(path: Path, iteration: int) -> None:

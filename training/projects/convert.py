@@ -114,7 +114,9 @@ def to_deeplabcut(source: Path, out: Path, *, scorer: str, task: str) -> int:
         keypoints, animals, unique = labels.keypoints, labels.animals, ()
         skeleton = labels.skeleton
     several = len(animals) > 1
-    if several:
+    if not several:
+        animals, unique = (), ()
+    else:
         # DeepLabCut has the unique body parts last.
         keypoints = (*(name for name in keypoints if name not in unique), *unique)
         order = [(read.keypoints).index(name) for name in keypoints]
@@ -125,8 +127,8 @@ def to_deeplabcut(source: Path, out: Path, *, scorer: str, task: str) -> int:
             task=task,
             scorer=scorer,
             keypoints=keypoints,
-            animals=animals if several else (),
-            unique_keypoints=unique if several else (),
+            animals=animals,
+            unique_keypoints=unique,
             skeleton=skeleton,
         ),
     )
@@ -139,7 +141,7 @@ def to_deeplabcut(source: Path, out: Path, *, scorer: str, task: str) -> int:
         rows.setdefault(video, []).append((f"labeled-data/{video}/{file_name}", points))
     for video, of_video in rows.items():
         stem = out / "labeled-data" / video / f"CollectedData_{scorer}"
-        write_label_table(stem, scorer, keypoints, animals, unique if several else (), of_video)
+        write_label_table(stem, scorer, keypoints, animals, unique, of_video)
     return len(frames)
 
 

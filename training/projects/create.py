@@ -10,11 +10,10 @@ from typing import Literal
 
 from service.errors import InvalidConfig, InvalidRequest, VideoNotFound
 from service.video.pyav import VideoFile
-from training.data.deeplabcut_config import CONFIG_NAME, read_config
+from training.data.deeplabcut_config import CONFIG_NAME, CropXywh, read_config
 from training.projects.config_file import add_video_sets, write_config
 
 VideoMode = Literal["copy", "link"]
-CropXywh = tuple[int, int, int, int]
 _FOLDERS = ("videos", "labeled-data", "training-datasets")
 
 
@@ -154,7 +153,7 @@ def add_videos(
     """
     config = read_config(project / CONFIG_NAME)
     crops = [_crop(video, crop_xywh) for video in videos]
-    _check_names([*(Path(name.replace("\\", "/")) for name in config.video_names), *videos])
+    _check_names([*(Path(one.name.replace("\\", "/")) for one in config.videos), *videos])
     placed = [_place(project, video, mode) for video in videos]
     add_video_sets(config.path, {str(path): crop for path, crop in zip(placed, crops, strict=True)})
     return placed

@@ -61,7 +61,7 @@ def simulate_project(
             f"{frames} frames in {count} recordings cannot be; give at least 1 recording and a "
             "frame for each"
         )
-    names = [f"animal{number + 1}" for number in range(animals)]
+    names = tuple(f"animal{number + 1}" for number in range(animals))
     settings = [
         SimulationSettings(
             scene=scene,
@@ -78,7 +78,7 @@ def simulate_project(
         task=TASK,
         scorer=SCORER,
         keypoints=keypoints,
-        animals=tuple(names) if animals > 1 else (),
+        animals=names if animals > 1 else (),
         skeleton=SKELETON,
     )
     create_project_at(out, labelling, date=_DATE)
@@ -103,5 +103,5 @@ def simulate_project(
             points = np.where(seen, recording.keypoints_xy[frame_index], np.nan)
             rows.append((f"labeled-data/{video}/{name}", points))
         stem = folder / f"CollectedData_{SCORER}"
-        write_label_table(stem, SCORER, keypoints, names, (), rows)
+        write_label_table(stem, SCORER, keypoints, labelling.animals, (), rows)
     return out

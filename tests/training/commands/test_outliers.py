@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from service.errors import InvalidRequest, NotFound
+from service.errors import InvalidRequest
 from service.simulation import SimulationSettings, simulate, write_recording
 from training.commands import outliers
 from training.runs import Split, create_run
@@ -108,6 +108,6 @@ def test_wrong_calls_are_refused(project, tmp_path):
     ):
         with pytest.raises(InvalidRequest, match=message):
             call(*arguments)
-    with pytest.raises(NotFound, match="name the folder of a DeepLabCut project"):
+    with pytest.raises(InvalidRequest, match="name the folder of a DeepLabCut project"):
         call(tmp_path, predictions)
     assert not (project / "labeled-data").exists()

@@ -4,14 +4,14 @@ import pandas as pd
 import pytest
 
 from service.errors import InvalidRequest, VideoNotFound
-from training.frames.project import read_frame_project
+from training.data.deeplabcut_config import read_config
 from training.outliers.mine import mine_outliers
 from training.outliers.settings import OutlierSettings, PickSettings
 
 
 def mine(mining, predictions, *, picking=None, video=None, **settings):
     return mine_outliers(
-        read_frame_project(mining.project),
+        read_config(mining.project),
         predictions,
         OutlierSettings(**settings),
         picking or PickSettings(),
@@ -64,10 +64,10 @@ def test_the_csv_holds_the_same_and_collected_labels_are_left_alone(mining):
 def test_a_second_search_adds_rows_and_keeps_those_that_are_there(mining):
     predictions = mining.write_h5()
     mine(mining, predictions, methods=("uncertain",))
-    table = mining.folder / "machinelabels-iter2.h5"
     corrected = read_labels(mining)
     corrected.iloc[0, 0] = 1.5
-    corrected.to_hdf(table, key="df_with_missing", mode="w")
+    corrected.to_hdf(mining.folder / "machinelabels-iter2.h5", key="df_with_missing", mode="w")
+    corrected.to_csv(mining.folder / "machinelabels-iter2.csv")
     before = (mining.folder / "img33.png").read_bytes()
     found = mine(mining, predictions, methods=("jump", "uncertain"))
     assert found.picked == (20, 22, 55, 56)
@@ -167,6 +167,8 @@ def test_sleap_opens_its_file_and_finds_the_points(mining, tmp_path):
     (path,) = found.labels
     assert path.endswith("machinelabels-iter2.slp")
     labels = sleap_io.load_slp(path)
+    # The link in the project, whose name is that of its folder of labels.
+    assert labels.videos[0].filename == str(mining.video)
     assert [frame.frame_idx for frame in labels] == [20, 22, 55, 56]
     assert labels.skeletons[0].node_names == ["snout", "leftear", "rightear", "tailbase"]
     assert labels.skeletons[0].edge_names == [("snout", "tailbase")] or labels.skeletons[
@@ -230,10 +232,24 @@ def test_tables_of_older_versions_are_extended(mining):
     assert names == [f"img{index}.png" for index in (20, 22, 33, 55, 56, 70)]
 
 
+def test_corrections_in_one_of_both_files_are_never_lost(mining):
+    predictions = mining.write_h5()
+    mine(mining, predictions, methods=("uncertain",))
+    corrected = read_labels(mining)
+    corrected.iloc[0, 0] = 1.5
+    corrected.to_csv(mining.folder / "machinelabels-iter2.csv")
+    with pytest.raises(InvalidRequest, match=r"differ .*move the wrong one away"):
+        mine(mining, predictions)
+    assert len(list(mining.folder.glob("*.png"))) == 2
+    (mining.folder / "machinelabels-iter2.h5").unlink()
+    assert len(mine(mining, predictions).picked) == 4
+    assert read_labels(mining).loc[("labeled-data", "mouse", "img33.png")].iloc[0] == 1.5
+
+
 def test_broken_machine_labels_are_not_replaced(mining):
     mining.folder.mkdir(parents=True)
     (mining.folder / "machinelabels-iter2.h5").write_bytes(b"broken")
-    with pytest.raises(InvalidRequest, match="restore it or move it away"):
+    with pytest.raises(InvalidRequest, match=r"machinelabels-iter2.h5 is damaged .*restore it"):
         mine(mining, mining.write_h5())
     assert (mining.folder / "machinelabels-iter2.h5").read_bytes() == b"broken"
     assert not list(mining.folder.glob("*.png"))

@@ -109,7 +109,7 @@ def machine_labels(project: Path, value: float) -> Path:
         folder / "machinelabels-iter0",
         "network",
         labels.keypoints,
-        labels.animals,
+        read_config(project).animals,
         (),
         [(f"labeled-data/{folder.name}/{name}", points) for name in (known.name, "img9999.png")],
         [scores, scores],
@@ -164,7 +164,7 @@ def test_a_new_project_has_the_layout_of_deeplabcut(tmp_path: Path) -> None:
     assert config.keypoints == ("nose", "on", "corner")
     assert config.animals == ("a", "b")
     assert config.unique_keypoints == ("corner",)
-    assert [Path(name).name for name in config.video_names] == ["my video.mp4", "other.mp4"]
+    assert [one.path.name for one in config.videos] == ["my video.mp4", "other.mp4"]
     now = (folder / "config.yaml").read_text()
     assert "crop: 8, 40, 4, 20" in now
     assert set(text.splitlines()) <= set(now.splitlines())

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import InvalidConfig, NotFound, VideoNotFound
-from training.frames.project import is_project, read_frame_project
+from service.errors import VideoNotFound
+from training.data.deeplabcut_config import is_project, read_config
+from training.data.labels import InvalidLabels
 
 
 def write(folder: Path, text: str) -> Path:
@@ -40,8 +41,8 @@ some_new_key: 5
     return folder
 
 
-def test_it_reads_what_picking_needs(project, tmp_path):
-    read = read_frame_project(project)
+def test_it_reads_what_picking_frames_needs(project, tmp_path):
+    read = read_config(project)
     assert [video.path for video in read.videos] == [
         project / "videos" / "cage 1.mp4",
         tmp_path / "here.avi",
@@ -50,14 +51,14 @@ def test_it_reads_what_picking_needs(project, tmp_path):
     assert [video.crop_xywh for video in read.videos] == [(10, 20, 320, 240), None, None]
     assert (read.scorer, read.keypoints, read.animals) == ("7", ("nose", "tail"), ())
     assert (read.start, read.stop, read.number, read.iteration) == (0.1, 0.9, 12, 3)
-    assert read == read_frame_project(project / "config.yaml")
+    assert read == read_config(project / "config.yaml")
     assert is_project(project)
     assert is_project(project / "config.yaml")
     assert not is_project(tmp_path)
 
 
 def test_projects_with_several_animals_name_them_and_the_unique_parts(tmp_path):
-    read = read_frame_project(
+    read = read_config(
         write(
             tmp_path / "m",
             """
@@ -76,7 +77,7 @@ bodyparts: MULTI!
 
 
 def test_videos_are_found_by_path_and_by_name(project, tmp_path):
-    read = read_frame_project(project)
+    read = read_config(project)
     assert read.find_video(Path("cage 1.mp4")).crop_xywh == (10, 20, 320, 240)
     assert read.find_video(project / "videos" / "cage 1.mp4").crop_xywh == (10, 20, 320, 240)
     (tmp_path / "other").mkdir()
@@ -96,22 +97,27 @@ def test_videos_are_found_by_path_and_by_name(project, tmp_path):
         ("video_sets: {a.mp4: {crop: 'left'}}", "x1, x2, y1, y2 in px"),
         ("video_sets: {a.mp4: {crop: '9, 3, 0, 4'}}", "x1 < x2"),
         ("bodyparts: [nose", "malformed"),
+        ("bodyparts: [nose, tail, nose]", "names the body part nose twice"),
+        ("bodyparts: []", "names no body parts"),
+        ("bodyparts: MULTI!", "set that key"),
+        ("multianimalproject: true\nmultianimalbodyparts: [a]\nbodyparts: MULTI!", "individuals"),
     ],
 )
 def test_wrong_values_are_refused_by_file_and_value(tmp_path, text, message):
-    with pytest.raises(InvalidConfig, match=message) as caught:
-        read_frame_project(write(tmp_path / "p", text))
+    text += "" if "bodyparts" in text else "\nbodyparts: [a]"
+    with pytest.raises(InvalidLabels, match=message) as caught:
+        read_config(write(tmp_path / "p", text))
     assert str(tmp_path / "p" / "config.yaml") in str(caught.value)
 
 
 def test_a_folder_without_config_is_no_project(tmp_path):
-    with pytest.raises(NotFound, match="name the folder of a DeepLabCut project"):
-        read_frame_project(tmp_path)
+    with pytest.raises(InvalidLabels, match="name the folder of a DeepLabCut project"):
+        read_config(tmp_path)
 
 
 @pytest.mark.real_data
 def test_the_published_project_is_read(shared_data):
     (folder,) = [path.parent for path in (shared_data / "dlc-openfield").glob("*/config.yaml")]
-    read = read_frame_project(folder)
+    read = read_config(folder)
     assert read.keypoints == ("snout", "leftear", "rightear", "tailbase")
     assert (read.scorer, read.number) == ("Pranav", 20)
