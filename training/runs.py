@@ -98,6 +98,22 @@ class Run:
             )
         return path
 
+    def settings(self, task: Task, kind: type[_T]) -> _T:
+        """Return the settings as the struct of the task.
+
+        Raises:
+            InvalidConfig: the run is of another task, or was made by another version.
+        """
+        if self.task != task:
+            raise InvalidConfig(f"run {self.directory} is of task {self.task}; name a {task} run")
+        try:
+            return msgspec.convert(self.config, kind)
+        except msgspec.ValidationError as error:
+            raise InvalidConfig(
+                f"{self.directory / 'config.json'} does not hold {task} settings of this version: "
+                f"{error}; train anew"
+            ) from error
+
     def write_split(self, split: Split) -> None:
         """Store which samples are held out."""
         _write_json(self.directory / "split.json", split)

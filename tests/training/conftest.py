@@ -2,9 +2,13 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from training.runs import Run
 
 if find_spec("torch") is None:  # the train extra is not installed
     collect_ignore_glob = ["*"]
@@ -44,3 +48,25 @@ def write_project(folder: Path, frames: int) -> Path:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     return write_project(tmp_path / "project", frames=12)
+
+
+@pytest.fixture
+def trained(project: Path, tmp_path: Path) -> "Run":
+    """A pose run after two steps of training."""
+    from training.pose.launch import start_pose_run
+    from training.pose.settings import PoseChoices
+    from training.pose.train import train_pose
+
+    choices = PoseChoices(
+        backbone_weights="random",
+        size_px=(96, 64),
+        view_px=64,
+        views_per_epoch=4,
+        batch_size=2,
+        epochs=1,
+        threads=1,
+        precision="32-true",
+    )
+    run = start_pose_run([project], tmp_path / "runs" / "tiny", choices)
+    train_pose(run)
+    return run

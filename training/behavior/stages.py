@@ -41,15 +41,7 @@ def read_settings(run: Run) -> BehaviorTraining:
     Raises:
         InvalidConfig: the run is of another task, or was made by another version.
     """
-    if run.task != "behavior":
-        raise InvalidConfig(f"run {run.directory} is of task {run.task}; name a behavior run")
-    try:
-        return msgspec.convert(run.config, BehaviorTraining)
-    except msgspec.ValidationError as error:
-        raise InvalidConfig(
-            f"{run.directory / 'config.json'} does not hold behavior settings of this version: "
-            f"{error}; train anew"
-        ) from error
+    return run.settings("behavior", BehaviorTraining)
 
 
 def read_run_data(settings: BehaviorTraining, folders: Sequence[Path]) -> BehaviorProject:

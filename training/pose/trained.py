@@ -1,11 +1,9 @@
 """A trained pose network: its settings, its weights, and the graph that answers keypoints."""
 
-import msgspec
 import torch
 from torch import Tensor, nn
 
 from service.engine import Tensors, TensorSpec
-from service.errors import InvalidConfig
 from service.targets import TargetSpec
 from training.backbones import WeightsSource, create_backbone
 from training.pose.heads import DeconvolutionHead, PyramidHead
@@ -60,15 +58,7 @@ def read_settings(run: Run) -> PoseTraining:
     Raises:
         InvalidConfig: the run is of another task, or was made by another version.
     """
-    if run.task != "pose":
-        raise InvalidConfig(f"run {run.directory} is of task {run.task}; name a pose run")
-    try:
-        return msgspec.convert(run.config, PoseTraining)
-    except msgspec.ValidationError as error:
-        raise InvalidConfig(
-            f"{run.directory / 'config.json'} does not hold pose settings of this version: "
-            f"{error}; train anew"
-        ) from error
+    return run.settings("pose", PoseTraining)
 
 
 def create_network(settings: PoseTraining, *, weights: WeightsSource) -> PoseNetwork:

@@ -6,9 +6,6 @@ import pytest
 
 from service.errors import InvalidConfig, NotFound
 from training.commands import evaluate, maps
-from training.pose.launch import start_pose_run
-from training.pose.settings import PoseChoices
-from training.pose.train import train_pose
 from training.runs import Run
 
 pytestmark = pytest.mark.needs_train
@@ -20,23 +17,6 @@ def call(command: object, *arguments: object) -> int:
     parser = argparse.ArgumentParser()
     command.configure(parser)  # type: ignore[attr-defined]
     return command.run(parser.parse_args([str(one) for one in arguments]))  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def trained(project: Path, tmp_path: Path) -> Run:
-    choices = PoseChoices(
-        backbone_weights="random",
-        size_px=(96, 64),
-        view_px=64,
-        views_per_epoch=4,
-        batch_size=2,
-        epochs=1,
-        threads=1,
-        precision="32-true",
-    )
-    run = start_pose_run([project], tmp_path / "runs" / "tiny", choices)
-    train_pose(run)
-    return run
 
 
 def test_a_run_is_measured_on_its_own_data_and_a_report_is_written(

@@ -19,10 +19,7 @@ from training.pose.evaluate import (
     predict,
     summarize,
 )
-from training.pose.launch import start_pose_run
 from training.pose.predictions import FigureOptions
-from training.pose.settings import PoseChoices
-from training.pose.train import train_pose
 from training.runs import Run
 
 pytestmark = pytest.mark.needs_train
@@ -48,23 +45,6 @@ def three_animals() -> PosePredictions:
     confidence = np.full((2, 3, 2), 0.9, np.float32)
     confidence[1, 2, 1] = 0
     return PosePredictions(found, confidence, labels)
-
-
-@pytest.fixture
-def trained(project: Path, tmp_path: Path) -> Run:
-    choices = PoseChoices(
-        backbone_weights="random",
-        size_px=(96, 64),
-        view_px=64,
-        views_per_epoch=4,
-        batch_size=2,
-        epochs=1,
-        threads=1,
-        precision="32-true",
-    )
-    run = start_pose_run([project], tmp_path / "runs" / "tiny", choices)
-    train_pose(run)
-    return run
 
 
 def test_figures_are_those_of_a_hand_computed_case() -> None:
