@@ -384,22 +384,24 @@ def test_config_files_are_checked(tmp_path, content, word):
 def test_sigterm_drains_streams_are_told_and_get_their_answers(start_server, recordings):
     server = start_server()
     frames = read_frames(recordings / "short.mp4")[:6]
-    told: list[bool] = []
+    started, told = threading.Event(), threading.Event()
 
     def messages():
         yield start_message(POSE)
         for index, pixels in enumerate(frames):
             if index == 3:
+                assert started.wait(TIMEOUT_S)  # else the server stops before it saw the stream
                 server.process.send_signal(signal.SIGTERM)
-                while not told:
-                    time.sleep(0.01)
+                assert told.wait(TIMEOUT_S)
             yield frame_message(index, pixels)
 
     responses = []
     for response in server.inference.StreamFrames(messages(), timeout=TIMEOUT_S):
         responses.append(response)
+        if response.HasField("started"):
+            started.set()
         if response.HasField("drain"):
-            told.append(True)
+            told.set()
     assert responses[-1].ended.frames_result == len(frames)
     assert server.process.wait(20) == 0
 
