@@ -209,6 +209,20 @@ async def cut_before_start(requests: Requests, context: Context) -> Responses:
     yield started()
 
 
+async def test_a_server_that_never_opens_the_stream_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def say_nothing(requests: Requests, context: Context) -> Responses:
+        async for _ in requests:
+            pass
+        yield started()
+
+    monkeypatch.setattr(live, "_START_SECONDS", 0.2)
+    async with serving(say_nothing) as server, AsyncClient(server.address) as client:
+        with pytest.raises(errors.Unavailable, match=r"did not open the stream within 0\.2 s"):
+            await client.stream(BUNDLES).open()
+
+
 async def test_without_reconnect_a_break_ends_the_stream_after_its_answers() -> None:
     async with serving(cut_after_two) as server, AsyncClient(server.address) as client:
         stream = client.stream(BUNDLES, reconnect=False)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # generic for the type checker only
 
 _UNREAD_LIMIT = 16_384  # answers of a few hundred bytes each: some MB, minutes of a 100 Hz camera
 _UNREAD_SECONDS = 10.0  # a slow reader is waited for; one that stands still this long is an error
+# gRPC can leave a call that meets a stopping server without an end: seen with grpcio 1.85.
+_START_SECONDS = 30.0
 _BROKEN = ("UNAVAILABLE", "CANCELLED")  # what a stopped, killed or unreachable server looks like
 # A server that just began may still load its bundles, or count the old stream as open.
 _NOT_READY = ("NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED")
@@ -251,13 +253,29 @@ class AsyncLiveStream:
         call = self._open_call(self._requests())
         record = StatusRecord(call, self._address)
         self._is_draining = False
+        is_late = False
+
+        def give_up() -> None:
+            nonlocal is_late
+            is_late = True
+            call.cancel()
+
+        limit = asyncio.get_running_loop().call_later(_START_SECONDS, give_up)
+        error: EthostreamError | None = None
         try:
             async for response in call:
+                limit.cancel()
                 self._take(response)
-            error = None
         except grpc.aio.AioRpcError as rpc_error:
             error = await record.error(rpc_error)
+        except asyncio.CancelledError:
+            if not is_late:
+                raise
+            error = Unavailable(
+                f"{self._address} did not open the stream within {_START_SECONDS:g} s"
+            )
         finally:
+            limit.cancel()
             call.cancel()
         return error
 
