@@ -189,6 +189,8 @@ class VideoAnalysis:
                         yield self._chunk(done)
                         done.clear()
                 message = reader.message
+            for stream in streams:
+                stream.finish()
             while rows:
                 done.append(await self._complete(rows.popleft()))
                 if len(done) == size:

@@ -1,28 +1,24 @@
-"""One behavior bundle on one camera or video: flow, features and sequence, frame by frame.
+"""One behavior bundle on one camera or video: one answer for every frame, in order.
 
-Every frame is flowed once against the frame before it and its features are computed once from
-the last F flows; the sequence graph carries its state from frame to frame. The three graphs of
-consecutive frames overlap: frame n+1 is flowed while the features of frame n are computed. Live
-streams and archives run this same code, so they give the same probabilities.
+Frames are cut into unbroken stretches: a short gap is bridged, a longer one ends the stretch, as
+the end of the recording does. Live streams and archives run this same code, so they give the same
+probabilities.
 """
 
 import asyncio
-from collections import deque
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
 from service.behavior import present, probabilities
+from service.behavior_stretch import BehaviorStretch, FrameLogits, forward
 from service.bundle import BehaviorSpec
-from service.errors import EthostreamError, FrameRateMismatch, InvalidRequest
+from service.errors import FrameRateMismatch, InvalidRequest
 from service.repository import LoadedBundle
 from service.scheduler import Answer, Scheduler, Work
 from service.values import BehaviorAnswer, BehaviorStatus
-
-log = structlog.get_logger("ethostream.behavior")
 
 
 def choose_stride(loaded: LoadedBundle, frame_rate_hz: float) -> int:
@@ -69,14 +65,6 @@ def choose_thresholds(loaded: LoadedBundle, wanted: dict[str, float]) -> NDArray
     return thresholds
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """Where the sequence stands after a frame."""
-
-    answer: BehaviorAnswer
-    state: NDArray[np.float32]
-
-
 class BehaviorStream:
     """Answers every frame that is pushed, in order; pushing never waits."""
 
@@ -95,10 +83,15 @@ class BehaviorStream:
         self._stride = stride
         self._spec = _spec(loaded)
         self._thresholds = thresholds
-        self._tasks: set[asyncio.Task[_Step]] = set()
         self._due: int | None = None
         """Frame index of the next evaluated frame; None before the first."""
-        self._reset()
+        self._pixels: NDArray[np.uint8] | None = None
+        """The newest frame of the stretch; None before its first."""
+        self._last: asyncio.Future[BehaviorAnswer] | None = None
+        """Answer of the newest evaluated frame of the stretch."""
+        self._stretch = BehaviorStretch(self._spec, self._submit)
+        self._ended: list[BehaviorStretch] = []
+        self._unanswered: set[asyncio.Future[BehaviorAnswer]] = set()
 
     @property
     def loaded(self) -> LoadedBundle:
@@ -118,9 +111,9 @@ class BehaviorStream:
     @property
     def in_work(self) -> int:
         """Evaluated frames that have no answer yet."""
-        return len(self._tasks)
+        return len(self._unanswered)
 
-    def push(self, frame_index: int, pixels: NDArray[np.uint8]) -> asyncio.Future[BehaviorAnswer]:
+    def push(self, frame_index: int, pixels: NDArray[np.uint8]) -> "asyncio.Future[BehaviorAnswer]":
         """Take the next frame; the future answers for exactly this frame.
 
         Args:
@@ -128,119 +121,78 @@ class BehaviorStream:
             pixels: (H, W, C) uint8 of the bundle's input; must stay unchanged.
         """
         if self._due is not None and frame_index < self._due:
-            return self._answer(self._last, frame_index)
-        if self._due is not None:
-            missed = (frame_index - self._due) // self._stride
-            if missed > self._spec.max_gap_frames:
-                self._reset()
-            elif self._pixels is not None:
-                for step in range(missed):
-                    self._evaluate(self._due + step * self._stride, self._pixels)
-            self._due += (missed + 1) * self._stride
-        else:
-            self._due = frame_index + self._stride
+            return _hold(self._last, frame_index)
+        if self._due is None:
+            self._due = frame_index
+        missed = (frame_index - self._due) // self._stride
+        if missed > self._spec.max_gap_frames:
+            self.finish()
+        elif self._pixels is not None:
+            for step in range(missed):
+                self._evaluate(self._due + step * self._stride, self._pixels)
+        self._due += (missed + 1) * self._stride
         return self._evaluate(frame_index, pixels)
 
     def miss(self, frame_index: int) -> BehaviorAnswer:
-        """Answer for a frame that has no pixels; the next pushed frame finds the gap."""
+        """Answer for a frame that has no pixels; enough of them end the stretch."""
+        if self._due is not None:
+            missed = (frame_index - self._due) // self._stride + 1
+            if missed > self._spec.max_gap_frames:
+                self.finish()
         return BehaviorAnswer(frame_index, BehaviorStatus.NO_FRAME, None, None)
+
+    def finish(self) -> None:
+        """End the stretch: what waits for later frames is answered; a next frame begins anew."""
+        if self._pixels is None:
+            return
+        self._stretch.end()
+        self._ended = [one for one in self._ended if one.in_work] + [self._stretch]
+        self._stretch = BehaviorStretch(self._spec, self._submit)
+        self._pixels = self._last = None
 
     async def close(self) -> None:
         """Cancel what is still in work."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _reset(self) -> None:
-        self._pixels: NDArray[np.uint8] | None = None
-        self._flows: deque[asyncio.Future[Answer]] = deque(maxlen=self._spec.flow_frames)
-        self._last: asyncio.Task[_Step] | None = None
+        for stretch in (*self._ended, self._stretch):
+            await stretch.close()
+        for answer in self._unanswered.copy():
+            answer.cancel()
+        self._unanswered.clear()
 
     def _evaluate(
         self, frame_index: int, pixels: NDArray[np.uint8]
-    ) -> asyncio.Future[BehaviorAnswer]:
-        if self._pixels is not None:
-            self._flows.append(self._submit_flow(np.stack([self._pixels, pixels])))
+    ) -> "asyncio.Future[BehaviorAnswer]":
         self._pixels = pixels
-        if len(self._flows) < self._spec.flow_frames:
-            return self._answer(None, frame_index)
-        step = self._step(frame_index, pixels, tuple(self._flows), self._last)
-        self._last = asyncio.get_running_loop().create_task(step)
-        self._tasks.add(self._last)
-        self._last.add_done_callback(self._tasks.discard)
-        return self._answer(self._last, frame_index)
+        self._last = asyncio.get_running_loop().create_future()
+        self._unanswered.add(self._last)
+        self._last.add_done_callback(self._unanswered.discard)
+        forward(self._stretch.add(pixels), self._last, partial(self._decide, frame_index))
+        return self._last
 
-    def _answer(
-        self, step: asyncio.Task[_Step] | None, frame_index: int
-    ) -> asyncio.Future[BehaviorAnswer]:
-        """Answer `frame_index` with what `step` gives: its own answer, or one that is held."""
-        future: asyncio.Future[BehaviorAnswer] = asyncio.get_running_loop().create_future()
-
-        def forward(done: asyncio.Task[_Step]) -> None:
-            if future.done():
-                return
-            if done.cancelled():
-                future.cancel()
-            elif (error := done.exception()) is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(_held(done.result().answer, frame_index))
-
-        if step is None:
-            answer = BehaviorAnswer(frame_index, BehaviorStatus.NO_CONTEXT, None, None)
-            future.set_result(answer)
-        else:
-            step.add_done_callback(forward)
-        return future
-
-    def _submit_flow(self, pair: NDArray[np.uint8]) -> asyncio.Future[Answer]:
-        try:
-            return self._scheduler.submit(
-                self._loaded.graphs["flow"], {"frames": pair}, work=self._work
-            )
-        except EthostreamError as error:  # each frame whose window holds this flow answers ERROR
-            failed: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-            failed.set_exception(error)
-            failed.exception()
-            return failed
-
-    async def _step(
-        self,
-        frame_index: int,
-        pixels: NDArray[np.uint8],
-        flows: tuple[asyncio.Future[Answer], ...],
-        before: asyncio.Task[_Step] | None,
-    ) -> _Step:
-        """Flows to features to logits; a failure answers ERROR and hands the state on."""
-        state: NDArray[np.float32] = np.zeros(self._spec.state_size, np.float32)
-        try:
-            stack = np.stack([(await flow).outputs["flows"][0] for flow in flows])
-            features = await self._submit("features", {"frames": pixels, "flows": stack})
-            if before is not None:
-                state = (await asyncio.shield(before)).state
-            outputs = await self._submit(
-                "sequence", {"features": features["features"][None], "state": state}
-            )
-        except EthostreamError as error:
-            log.error("behavior failed", frame=frame_index, reason=str(error))
-            if before is not None:
-                state = (await asyncio.shield(before)).state
-            return _Step(BehaviorAnswer(frame_index, BehaviorStatus.ERROR, None, None), state)
-        values = probabilities(outputs["logits"], exclusive=self._spec.exclusive)
+    def _decide(self, frame_index: int, found: FrameLogits) -> BehaviorAnswer:
+        """Logits to probabilities and what is present."""
+        if found.logits is None:
+            return BehaviorAnswer(frame_index, found.status, None, None)
+        values = probabilities(found.logits[None], exclusive=self._spec.exclusive)
         shown = present(values, self._spec, thresholds=self._thresholds)
-        answer = BehaviorAnswer(frame_index, BehaviorStatus.OK, values[0], shown[0])
-        return _Step(answer, outputs["next_state"])
+        return BehaviorAnswer(frame_index, found.status, values[0], shown[0])
 
-    async def _submit(self, graph: str, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        answer = await self._scheduler.submit(self._loaded.graphs[graph], inputs, work=self._work)
-        return answer.outputs
+    def _submit(self, graph: str, inputs: dict[str, NDArray[Any]]) -> "asyncio.Future[Answer]":
+        return self._scheduler.submit(self._loaded.graphs[graph], inputs, work=self._work)
 
 
-def _held(answer: BehaviorAnswer, frame_index: int) -> BehaviorAnswer:
-    """Return `answer` for its own frame, or marked HELD for one that the stride leaves out."""
-    if answer.frame_index == frame_index:
-        return answer
+def _hold(
+    last: "asyncio.Future[BehaviorAnswer] | None", frame_index: int
+) -> "asyncio.Future[BehaviorAnswer]":
+    """Answer a frame that the stride leaves out with what the last evaluated one gets."""
+    held: asyncio.Future[BehaviorAnswer] = asyncio.get_running_loop().create_future()
+    if last is None:
+        held.set_result(BehaviorAnswer(frame_index, BehaviorStatus.NO_CONTEXT, None, None))
+    else:
+        forward(last, held, partial(_held, frame_index))
+    return held
+
+
+def _held(frame_index: int, answer: BehaviorAnswer) -> BehaviorAnswer:
     status = BehaviorStatus.HELD if answer.status is BehaviorStatus.OK else answer.status
     return BehaviorAnswer(frame_index, status, answer.probabilities, answer.present)
 

@@ -7,13 +7,18 @@ Tensor names of the graphs (axes as in `service/__init__.py`):
 
 pose      frames uint8 (B, H, W, 3 or 1)      -> keypoints float32 (B, N, K, 3)
 flow      frames uint8 (B, T, H, W, 3 or 1)   -> flows float32 (B, T-1, 2, H/2, W/2)
-features  frames uint8 (B, H, W, 3 or 1),
+features  frames uint8 (B, H, W, 3 or 1), or
+          (B, F+1, H, W, 3 or 1),
           flows float32 (B, F, 2, H/2, W/2)   -> features float32 (B, D), logits float32 (B, C)
 sequence  features float32 (B, T, D),
           state float32 (B, S)                -> logits float32 (B, T, C), next_state float32 (B, S)
+          or, with a window,
+          features float32 (B, T, D),
+          valid float32 (B, T)                -> logits float32 (B, T, C)
 
 keypoints are (x, y, confidence) in px of the model input. A state of zeros starts a recording.
-Every axis B, and T of the sequence graph, is dynamic; T of the flow graph is 2 when served.
+`valid` is 1 where there is a frame and 0 before the first and after the last one of a recording.
+Every axis B, and T of the sequence graph, is dynamic; T of the flow graph is fixed.
 """
 
 import hashlib
@@ -26,10 +31,6 @@ import msgspec
 from service.errors import BundleInvalid, BundleNotFound
 
 Task = Literal["pose", "behavior"]
-GRAPHS_OF_TASK: dict[Task, tuple[str, ...]] = {
-    "pose": ("pose",),
-    "behavior": ("flow", "features", "sequence"),
-}
 FORMAT_VERSION = 1
 _HASH_BLOCK_BYTES = 1 << 20
 
@@ -95,12 +96,26 @@ class BehaviorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     frame_rate_tolerance: float = 0.1
     """Largest relative deviation from a whole multiple of frame_rate_hz that is accepted."""
     flow_frames: int
-    """F, the number of consecutive flows that the features graph takes; the last one ends at
-    the frame itself for causal bundles."""
+    """F, the number of consecutive flows that the features graph takes."""
     past_frames: int
-    """Frames before an answered one that the features need; fewer answer NO_CONTEXT."""
+    """Frames before an answered one that its features look at."""
     future_frames: int
-    """Look-ahead: an answer comes this many frames after its frame; 0 for causal bundles."""
+    """Look-ahead: an answer waits for this many frames after its frame; 0 for causal bundles."""
+    flow_input_frames: int = 2
+    """Frames that the flow graph takes: 2, so that each flow is computed once; or F + 1, all that
+    the features look at, so that the graph runs once a frame."""
+    feature_input_frames: int = 1
+    """Frames that the features graph takes: 1, the answered one; or F + 1."""
+    window_fill: tuple[int, ...] = ()
+    """Gray levels, one a channel, that stand for frames before the first and after the last one
+    of a recording. Without any, a frame whose window is not full answers NO_CONTEXT."""
+    sequence: Literal["causal", "window", "none"] = "causal"
+    """causal: the sequence graph carries a state from frame to frame; window: it looks at
+    features before and after a frame; none: the logits of the features graph are the answer."""
+    sequence_past_frames: int = 0
+    """window: frames before an answered one whose features the sequence looks at."""
+    sequence_future_frames: int = 0
+    """window: frames after an answered one whose features the sequence looks at."""
     feature_size: int
     """D."""
     state_size: int
@@ -124,6 +139,35 @@ class BehaviorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             )
         if self.frame_rate_hz <= 0:
             raise BundleInvalid(f"frame_rate_hz is {self.frame_rate_hz}; it must be positive")
+        if self.feature_future_frames < 0 or (
+            self.past_frames + self.feature_future_frames != self.flow_frames
+        ):
+            raise BundleInvalid(
+                f"features of {self.flow_frames} flows look at {self.past_frames} frames before "
+                f"and {self.feature_future_frames} after a frame; the two must add up to the flows"
+            )
+        for name in ("flow_input_frames", "feature_input_frames"):
+            least = 2 if name == "flow_input_frames" else 1
+            if getattr(self, name) not in (least, self.flow_frames + 1):
+                raise BundleInvalid(
+                    f"{name} is {getattr(self, name)}; it must be {least} or {self.flow_frames + 1}"
+                )
+        if self.sequence != "window" and (self.sequence_past_frames or self.sequence_future_frames):
+            raise BundleInvalid(
+                f"a sequence of kind {self.sequence} has no window, but sequence_past_frames is "
+                f"{self.sequence_past_frames} and sequence_future_frames "
+                f"{self.sequence_future_frames}; leave them 0"
+            )
+
+    @property
+    def feature_future_frames(self) -> int:
+        """Frames after an answered one that its features look at."""
+        return self.future_frames - self.sequence_future_frames
+
+    @property
+    def context_frames(self) -> int:
+        """Frames that must come before an answered one; 0 where the ends are filled."""
+        return 0 if self.window_fill else self.past_frames
 
 
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -161,7 +205,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pose: PoseSpec | None = None
     behavior: BehaviorSpec | None = None
     graphs: dict[str, FileEntry]
-    """ONNX graphs by name: pose; or flow, features and sequence."""
+    """ONNX graphs by name: pose; or flow, features and, mostly, sequence."""
     documents: dict[str, FileEntry] = {}
     """PARITY.json and CARD.md by name `parity` and `card`."""
     precisions: dict[str, tuple[str, ...]] = {}
@@ -185,11 +229,25 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 f"bundle {self.name} has task {self.task}; it must hold the section "
                 f"`{self.task}` and no other"
             )
-        missing = [name for name in GRAPHS_OF_TASK[self.task] if name not in self.graphs]
+        missing = [name for name in self.graph_names if name not in self.graphs]
         if missing:
             raise BundleInvalid(
                 f"bundle {self.name} lacks the graph {', '.join(missing)}; export it again"
             )
+        fill = self.behavior.window_fill if self.behavior is not None else ()
+        if fill and (len(fill) != self.input.channels or not all(0 <= one <= 255 for one in fill)):
+            raise BundleInvalid(
+                f"bundle {self.name} has window_fill {fill}; give {self.input.channels} gray "
+                "levels from 0 to 255"
+            )
+
+    @property
+    def graph_names(self) -> tuple[str, ...]:
+        """The graphs that answer a frame, in the order of its way."""
+        if self.behavior is None:
+            return ("pose",)
+        parts = ("flow", "features", "sequence")
+        return parts[:2] if self.behavior.sequence == "none" else parts
 
 
 @dataclass(frozen=True, slots=True)

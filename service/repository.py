@@ -15,9 +15,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from service import metrics
-from service.bundle import GRAPHS_OF_TASK, Bundle, file_sha256, find_bundles, read_bundle
+from service.bundle import Bundle, file_sha256, find_bundles, read_bundle
 from service.engine import Engine, choose_engine, create_engine, default_threads
 from service.errors import BundleInvalid, BundleNotFound, EthostreamError, InvalidConfig
 from service.scheduler import Graph
@@ -263,7 +264,7 @@ class Repository:
             manifest, self._config.engine, self._config.precision
         )
         graphs: dict[str, Graph] = {}
-        for name in GRAPHS_OF_TASK[manifest.task]:
+        for name in manifest.graph_names:
             try:
                 engine = self._create(
                     bundle.graph_path(name),
@@ -308,10 +309,20 @@ def _warm_up(engine: Engine, bundle: Bundle, graph: str, batch_sizes: tuple[int,
         if behavior is None:
             engine.run({"frames": frames})
         elif graph == "flow":
-            engine.run({"frames": np.stack([frames, frames], axis=1)})
+            engine.run({"frames": _repeated(frames, behavior.flow_input_frames)})
         elif graph == "features":
+            if behavior.feature_input_frames > 1:
+                frames = _repeated(frames, behavior.feature_input_frames)
             shape = (batch, behavior.flow_frames, 2, size[0] // 2, size[1] // 2)
             engine.run({"frames": frames, "flows": np.zeros(shape, np.float32)})
+        elif behavior.sequence == "window":
+            length = behavior.sequence_past_frames + 1 + behavior.sequence_future_frames
+            engine.run(
+                {
+                    "features": np.zeros((batch, length, behavior.feature_size), np.float32),
+                    "valid": np.ones((batch, length), np.float32),
+                }
+            )
         else:
             engine.run(
                 {
@@ -319,3 +330,7 @@ def _warm_up(engine: Engine, bundle: Bundle, graph: str, batch_sizes: tuple[int,
                     "state": np.zeros((batch, behavior.state_size), np.float32),
                 }
             )
+
+
+def _repeated(frames: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    return np.repeat(frames[:, None], count, axis=1)

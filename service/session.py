@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from service import metrics
 from service.behavior_stream import BehaviorStream, choose_stride, choose_thresholds
+from service.behavior_stretch import forward, unchanged
 from service.dynamic_crop import DynamicCrop, open_followers
 from service.errors import (
     EthostreamError,
@@ -279,6 +280,8 @@ class LiveSession:
                 self._fail(accepted, FrameFailed(f"frame {accepted.frame.frame_index}: {error!r}"))
             else:
                 self._begin(accepted, prepared)
+        for _, stream in self._behavior:
+            stream.finish()
 
     async def _next(self) -> _Accepted | None:
         while True:
@@ -352,7 +355,8 @@ class LiveSession:
             self._fail(accepted, error)
             return
         for place, (position, stream) in enumerate(self._behavior):
-            _forward(stream.push(index, prepared.inputs[position][0]), accepted.behaviors[place])
+            answer = stream.push(index, prepared.inputs[position][0])
+            forward(answer, accepted.behaviors[place], unchanged)
         task = asyncio.get_running_loop().create_task(self._complete(accepted, prepared, poses))
         self._tasks.append(task)
         task.add_done_callback(self._tasks.remove)
@@ -450,19 +454,3 @@ class LiveSession:
             key, capture = stream.loaded.key, accepted.frame.capture_time_ns
             self._answers.put_nowait(LiveBehavior(key, answer, capture, latency))
         self._answers.put_nowait(None)
-
-
-def _forward(
-    source: asyncio.Future[BehaviorAnswer], target: asyncio.Future[BehaviorAnswer]
-) -> None:
-    def copy(done: asyncio.Future[BehaviorAnswer]) -> None:
-        if target.done():
-            return
-        if done.cancelled():
-            target.cancel()
-        elif (error := done.exception()) is not None:
-            target.set_exception(error)
-        else:
-            target.set_result(done.result())
-
-    source.add_done_callback(copy)

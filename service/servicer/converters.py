@@ -336,7 +336,7 @@ def _from_manifest(manifest: Manifest) -> bundle_pb2.BundleInfo:
                 min_bout_frames=behavior.min_bout_frames,
                 frame_rate_hz=behavior.frame_rate_hz,
                 frame_rate_tolerance=behavior.frame_rate_tolerance,
-                past_frames=behavior.past_frames,
+                past_frames=behavior.context_frames,
                 future_frames=behavior.future_frames,
                 max_gap_frames=behavior.max_gap_frames,
             )

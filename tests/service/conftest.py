@@ -22,6 +22,21 @@ from service.scheduler import Graph, Scheduler, SchedulerConfig
 HEIGHT_PX, WIDTH_PX = 32, 48
 
 
+CENTERED = {
+    "flow_frames": 4,
+    "past_frames": 2,
+    "future_frames": 3,
+    "flow_input_frames": 5,
+    "feature_input_frames": 5,
+    "window_fill": (7,),
+    "sequence": "window",
+    "sequence_past_frames": 1,
+    "sequence_future_frames": 1,
+    "state_size": 0,
+}
+"""Features of two frames before and after, and a sequence of one before and after."""
+
+
 class ArithmeticEngine:
     """One of the three behavior graphs as a formula.
 
@@ -51,10 +66,14 @@ class ArithmeticEngine:
             shape = (*steps.shape, 2, HEIGHT_PX // 2, WIDTH_PX // 2)
             return {"flows": np.broadcast_to(steps[..., None, None, None], shape).copy()}
         if self._graph == "features":
-            frame = inputs["frames"].mean(axis=(1, 2, 3), dtype=np.float64)
+            frames = inputs["frames"]  # one a sample, or the whole window
+            frame = frames.mean(axis=tuple(range(1, frames.ndim)), dtype=np.float64)
             flows = inputs["flows"][:, :, 0, 0, 0].sum(axis=1)
             features = np.stack([frame, flows], axis=1).astype(np.float32)
             return {"features": features, "logits": features}
+        if "valid" in inputs:  # the sum of the window, which is all that there is
+            kept = inputs["features"] * inputs["valid"][..., None]
+            return {"logits": np.repeat(kept.sum(axis=1, keepdims=True), kept.shape[1], axis=1)}
         state = inputs["state"]
         logits = []
         for step in range(inputs["features"].shape[1]):
@@ -115,7 +134,9 @@ def behavior_bundle() -> Callable[..., LoadedBundle]:
             "max_gap_frames": 2,
             **changes,
         }
-        engines = {name: ArithmeticEngine(name) for name in ("flow", "features", "sequence")}
+        graphs = ("flow", "features", "sequence")
+        kept = graphs[:2] if settings.get("sequence") == "none" else graphs
+        engines = {name: ArithmeticEngine(name) for name in kept}
         return load(manifest("behavior", behavior=BehaviorSpec(**settings)), engines)
 
     return make

@@ -10,6 +10,7 @@ from service.behavior_stream import BehaviorStream, choose_stride, choose_thresh
 from service.errors import FrameRateMismatch, InvalidRequest
 from service.scheduler import Work
 from service.values import BehaviorStatus
+from tests.service.conftest import CENTERED
 
 OK, HELD = BehaviorStatus.OK, BehaviorStatus.HELD
 NO_CONTEXT, ERROR = BehaviorStatus.NO_CONTEXT, BehaviorStatus.ERROR
@@ -115,6 +116,92 @@ async def test_closing_leaves_nothing_in_work(behavior_bundle, scheduler):
         stream.push(index, image(index))
     await stream.close()
     assert stream.in_work == 0
+
+
+def expected_centered(levels: list[int]) -> list[np.ndarray]:
+    """Probabilities of the arithmetic graphs with the windows of `CENTERED`."""
+    filled = [7, 7, *levels, 7, 7]
+    windows = [filled[at : at + 5] for at in range(len(levels))]
+    features = [np.array([np.mean(one), one[-1] - one[0]]) for one in windows]
+    around = [sum(features[max(0, at - 1) : at + 2]) for at in range(len(levels))]
+    return [1 / (1 + np.exp(-one)) for one in around]
+
+
+async def finished(stream: BehaviorStream, frames: dict[int, int]):
+    futures = [stream.push(index, image(level)) for index, level in frames.items()]
+    stream.finish()
+    return await asyncio.gather(*futures)
+
+
+@pytest.mark.parametrize("levels", [[3, 1, 4, 1, 5, 2, 0, 4, 1], [3, 1, 4], [2]])
+async def test_a_centered_window_is_filled_at_both_ends_however_short_the_recording(
+    behavior_bundle, scheduler, levels
+):
+    stream = BehaviorStream(behavior_bundle(**CENTERED), scheduler, work=Work.ARCHIVE)
+    answers = await finished(stream, dict(enumerate(levels)))
+    assert [answer.status for answer in answers] == [OK] * len(levels)
+    for answer, want in zip(answers, expected_centered(levels), strict=True):
+        np.testing.assert_allclose(answer.probabilities, want, atol=1e-6)
+    assert stream.in_work == 0
+
+
+async def test_a_centered_answer_comes_after_exactly_its_look_ahead(behavior_bundle, scheduler):
+    bundle = behavior_bundle(**CENTERED)
+    stream = BehaviorStream(bundle, scheduler, work=Work.LIVE)
+    assert stream.look_ahead == 3
+    futures = [stream.push(index, image(index)) for index in range(6)]
+    await asyncio.gather(*futures[:3])
+    assert [future.done() for future in futures] == [True] * 3 + [False] * 3
+    assert bundle.graphs["flow"].engine.rows == 4  # one run for each frame whose window is there
+    stream.finish()
+    assert all(answer.status is OK for answer in await asyncio.gather(*futures))
+
+
+async def test_pairs_of_a_centered_window_are_flowed_once(behavior_bundle, scheduler):
+    bundle = behavior_bundle(**(CENTERED | {"flow_input_frames": 2, "feature_input_frames": 1}))
+    stream = BehaviorStream(bundle, scheduler, work=Work.ARCHIVE)
+    await finished(stream, dict(enumerate([1] * 10)))
+    assert bundle.graphs["flow"].engine.rows == 9 + 4  # and two at each filled end
+
+
+async def test_without_a_sequence_the_features_answer(behavior_bundle, scheduler):
+    changes = CENTERED | {
+        "sequence": "none",
+        "future_frames": 2,
+        "sequence_past_frames": 0,
+        "sequence_future_frames": 0,
+    }
+    stream = BehaviorStream(behavior_bundle(**changes), scheduler, work=Work.ARCHIVE)
+    answers = await finished(stream, dict(enumerate([3, 1, 4])))
+    want = 1 / (1 + np.exp(-np.array([np.mean([7, 3, 1, 4, 7]), 0])))
+    np.testing.assert_allclose(answers[1].probabilities, want, atol=1e-6)
+
+
+async def test_missing_frames_end_a_stretch_before_later_ones_come(behavior_bundle, scheduler):
+    stream = BehaviorStream(behavior_bundle(**CENTERED), scheduler, work=Work.ARCHIVE)
+    before = [stream.push(index, image(level)) for index, level in enumerate([3, 1, 4])]
+    for index in range(3, 6):  # max_gap_frames is 2
+        assert stream.miss(index).status is BehaviorStatus.NO_FRAME
+    answers = await asyncio.wait_for(asyncio.gather(*before), 5)
+    for answer, want in zip(answers, expected_centered([3, 1, 4]), strict=True):
+        np.testing.assert_allclose(answer.probabilities, want, atol=1e-6)
+    after = await finished(stream, {6: 2, 7: 5})
+    for answer, want in zip(after, expected_centered([2, 5]), strict=True):
+        np.testing.assert_allclose(answer.probabilities, want, atol=1e-6)
+
+
+async def test_a_failed_feature_costs_its_own_frame_alone(behavior_bundle, scheduler):
+    bundle = behavior_bundle(**CENTERED)
+    stream = BehaviorStream(bundle, scheduler, work=Work.LIVE)
+    futures = [stream.push(index, image(index)) for index in range(6)]
+    await asyncio.gather(*futures[:3])  # features of frames 0 to 3 are there
+    bundle.graphs["features"].engine.fail = True
+    futures.append(stream.push(6, image(6)))  # completes the window of frame 4
+    await futures[3]
+    bundle.graphs["features"].engine.fail = False
+    stream.finish()
+    statuses = [answer.status for answer in await asyncio.gather(*futures)]
+    assert statuses == [OK] * 4 + [ERROR] + [OK] * 2
 
 
 @pytest.mark.parametrize(

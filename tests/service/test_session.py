@@ -15,6 +15,7 @@ from service.repository import Selection
 from service.scheduler import Graph
 from service.session import LiveSession, SessionConfig, SessionOptions
 from service.values import BehaviorStatus
+from tests.service.conftest import CENTERED
 
 
 def raw(index: int, *, x: int = 20, y: int = 10, size: tuple[int, int] = (96, 64), **changes):
@@ -92,6 +93,16 @@ async def test_pose_and_behavior_share_one_stream(open_session, pose_bundle, beh
     assert [one.answer.status for one in behaviors] == [BehaviorStatus.NO_CONTEXT] * 2 + [
         BehaviorStatus.OK
     ] * 8
+
+
+async def test_the_end_of_a_stream_answers_the_frames_that_waited_for_later_ones(
+    open_session, pose_bundle, behavior_bundle
+):
+    far = CENTERED | {"future_frames": 12, "sequence_future_frames": 10}  # more than the credits
+    session = open_session(pose_bundle, behavior_bundle(**far))
+    _, behaviors = await run(session, [raw(index) for index in range(30)])
+    assert [one.answer.frame_index for one in behaviors] == list(range(30))
+    assert {one.answer.status for one in behaviors} == {BehaviorStatus.OK}
 
 
 @pytest.mark.parametrize(

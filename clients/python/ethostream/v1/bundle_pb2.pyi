@@ -238,7 +238,9 @@ class BehaviorModel(google.protobuf.message.Message):
     frame_rate_tolerance: builtins.float
     """Largest relative deviation from a whole multiple of frame_rate_hz that is accepted."""
     past_frames: builtins.int
-    """Frames of context before an answered one; fewer answer NO_CONTEXT."""
+    """Frames of context before an answered one; fewer answer NO_CONTEXT. 0 where the bundle fills
+    what a recording's first frames lack.
+    """
     future_frames: builtins.int
     """Look-ahead: frames after an answered one that the answer waits for; 0 for causal bundles."""
     max_gap_frames: builtins.int
