@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -16,11 +17,14 @@ from export.write_bundle import BundleDraft
 from service.behavior import present, probabilities
 from service.bundle import BehaviorSpec, Provenance
 from service.engine import Tensors, create_engine, default_threads
-from training.behavior.evaluate import Prediction, predict, summarize
-from training.behavior.flow import FlowNetwork, gray_pairs
-from training.behavior.model import FEATURE_SIZE, FeatureNetwork, SequenceHead
+from training.behavior.evaluate import Prediction, predict
+from training.behavior.figures import summarize
+from training.behavior.networks.base import FlowGenerator
+from training.behavior.networks.causal_head import CausalHead
+from training.behavior.presets import SequenceModel, window_shape
 from training.behavior.settings import BehaviorTraining
 from training.behavior.stages import (
+    Networks,
     read_decisions,
     read_networks,
     read_run_data,
@@ -36,16 +40,16 @@ _PARITY_FRAMES = 2000
 
 
 class FlowGraph(nn.Module):
-    """The flow graph that serves: pairs of uint8 frames to the flow between them."""
+    """The flow graph that serves: the finest flows of a generator."""
 
-    def __init__(self, network: FlowNetwork) -> None:
+    def __init__(self, network: FlowGenerator) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(B, 2, H, W, C) uint8 to (B, 1, 2, H/2, W/2) px of the model input per frame."""
-        finest: Tensor = self.network(gray_pairs(frames))[0]
-        return finest[:, None]
+        """(B, W, H, W_px, C) uint8 to flows (B, W - 1, 2, H/2, W_px/2) in px per frame."""
+        finest: Tensor = self.network(frames)[0]
+        return finest
 
 
 class TorchGraph:
@@ -84,16 +88,16 @@ def draft_bundle(
     """
     settings = read_settings(run)
     networks = read_networks(run)
-    spec = _behavior_spec(run, settings, networks.sequence)
+    spec = _behavior_spec(run, settings, networks)
     project = read_run_data(settings, list(data) or [Path(one) for one in settings.data])
-    paths = export_behavior_graphs(
-        networks.flow, networks.features, networks.sequence, settings, folder
-    )
+    paths = export_behavior_graphs(networks, settings, folder)
     references = {
         "flow": TorchGraph(FlowGraph(networks.flow), ["frames"], ["flows"]),
         "features": TorchGraph(networks.features, ["frames", "flows"], ["features", "logits"]),
-        "sequence": TorchGraph(networks.sequence, ["features", "state"], ["logits", "next_state"]),
     }
+    if networks.sequence is not None:
+        names = _sequence_names(networks.sequence)
+        references["sequence"] = TorchGraph(networks.sequence, *names)
     footage = load_footage(project.choose(run.split().test), settings.input)
     found = [predict(references, one, spec) for one in footage]
     parity = measure_parity(paths, footage, found, spec)
@@ -124,20 +128,19 @@ def draft_bundle(
 
 
 def export_behavior_graphs(
-    flow: FlowNetwork,
-    features: FeatureNetwork,
-    sequence: SequenceHead,
-    settings: BehaviorTraining,
-    folder: Path,
+    networks: Networks, settings: BehaviorTraining, folder: Path
 ) -> dict[str, Path]:
-    """Write flow.onnx, features.onnx and sequence.onnx into `folder`, all with dynamic batch."""
+    """Write flow.onnx, features.onnx and, if there is one, sequence.onnx, with dynamic batch."""
     spec = settings.input
-    frames = torch.zeros((2, 2, spec.height_px, spec.width_px, spec.channels), dtype=torch.uint8)
+    window = settings.flow_frames + 1
+    frames = torch.zeros(
+        (2, window, spec.height_px, spec.width_px, spec.channels), dtype=torch.uint8
+    )
     flows = torch.zeros((2, settings.flow_frames, 2, spec.height_px // 2, spec.width_px // 2))
     metadata = {"behaviors": ",".join(settings.behaviors)}
     export_graph(
-        FlowGraph(flow),
-        [frames],
+        FlowGraph(networks.flow),
+        [frames[:, : networks.flow.input_frames]],
         input_names=["frames"],
         output_names=["flows"],
         dynamic_shapes=[{0: "batch"}],
@@ -145,24 +148,41 @@ def export_behavior_graphs(
         metadata=metadata,
     )
     export_graph(
-        features,
-        [frames[:, 0], flows],
+        networks.features,
+        [frames if networks.features.input_frames > 1 else frames[:, 0], flows],
         input_names=["frames", "flows"],
         output_names=["features", "logits"],
         dynamic_shapes=[{0: "batch"}, {0: "batch"}],
         path=folder / "features.onnx",
         metadata=metadata,
     )
+    if networks.sequence is None:
+        return {name: folder / f"{name}.onnx" for name in ("flow", "features")}
+    inputs, outputs = _sequence_names(networks.sequence)
+    features = torch.zeros(2, 3, networks.features.feature_size)
+    time_too: dict[int, str] = {0: "batch", 1: "time"}
+    second = (
+        (torch.zeros(2, networks.sequence.state_size), {0: "batch"})
+        if isinstance(networks.sequence, CausalHead)
+        else (torch.ones(2, 3), time_too)
+    )
     export_graph(
-        sequence,
-        [torch.zeros(2, 3, FEATURE_SIZE), torch.zeros(2, sequence.state_size)],
-        input_names=["features", "state"],
-        output_names=["logits", "next_state"],
-        dynamic_shapes=[{0: "batch", 1: "time"}, {0: "batch"}],
+        networks.sequence,
+        [features, second[0]],
+        input_names=inputs,
+        output_names=outputs,
+        dynamic_shapes=[time_too, second[1]],
         path=folder / "sequence.onnx",
         metadata=metadata,
     )
     return {name: folder / f"{name}.onnx" for name in ("flow", "features", "sequence")}
+
+
+def _sequence_names(network: SequenceModel) -> tuple[list[str], list[str]]:
+    """Names of the inputs and outputs of the sequence graph."""
+    if isinstance(network, CausalHead):
+        return ["features", "state"], ["logits", "next_state"]
+    return ["features", "valid"], ["logits"]
 
 
 def measure_parity(
@@ -237,8 +257,15 @@ def measured_parts(
     ]
 
 
-def _behavior_spec(run: Run, settings: BehaviorTraining, sequence: SequenceHead) -> BehaviorSpec:
+def _behavior_spec(run: Run, settings: BehaviorTraining, networks: Networks) -> BehaviorSpec:
     decisions = read_decisions(run)
+    shape, sequence = window_shape(settings), networks.sequence
+    past, future = 0, 0
+    if sequence is not None and not isinstance(sequence, CausalHead):
+        past, future = sequence.past_frames, sequence.future_frames
+    kind: Literal["causal", "window", "none"] = "none"
+    if sequence is not None:
+        kind = "causal" if isinstance(sequence, CausalHead) else "window"
     return BehaviorSpec(
         behaviors=settings.behaviors,
         exclusive=settings.exclusive,
@@ -246,8 +273,14 @@ def _behavior_spec(run: Run, settings: BehaviorTraining, sequence: SequenceHead)
         min_bout_frames=decisions.min_bout_frames,
         frame_rate_hz=settings.frame_rate_hz,
         flow_frames=settings.flow_frames,
-        past_frames=settings.flow_frames,
-        future_frames=0,
-        feature_size=FEATURE_SIZE,
-        state_size=sequence.state_size,
+        past_frames=shape.past_frames,
+        future_frames=shape.future_frames + future,
+        flow_input_frames=networks.flow.input_frames,
+        feature_input_frames=networks.features.input_frames,
+        window_fill=settings.window_fill,
+        sequence=kind,
+        sequence_past_frames=past,
+        sequence_future_frames=future,
+        feature_size=networks.features.feature_size,
+        state_size=sequence.state_size if isinstance(sequence, CausalHead) else 0,
     )

@@ -16,7 +16,7 @@ class MeasuredRecordings:
     title: str
     recordings: int
     figures: Mapping[str, object]
-    """As `training.behavior.evaluate.summarize` returns them."""
+    """As `training.behavior.figures.summarize` returns them."""
 
 
 def write_card(
@@ -43,20 +43,18 @@ def write_card(
     split, versions = run.split(), run.versions()
     size = settings.input
     kind = "one of them a frame" if spec.exclusive else "any number of them a frame"
-    seen = 1 + 2 * sum(settings.sequence_dilations) + spec.flow_frames
     lines = [
         "# Behaviors: " + ", ".join(spec.behaviors),
         "",
         f"{about.strip()}",
         "",
-        f"The answer is {kind}, for recordings at {spec.frame_rate_hz:g} frames/s. It looks at "
-        f"the frame and {seen - 1} earlier ones, at no later one; the first "
-        f"{spec.past_frames} frames of a recording answer NO_CONTEXT.",
+        f"The answer is {kind}, for recordings at {spec.frame_rate_hz:g} frames/s. "
+        + _sight(settings, spec),
         "",
         "## Figures on held-out recordings",
         "",
-        "Frame by frame, before the bout rule, on frames that have their "
-        f"{spec.past_frames} earlier ones; torch in fp32. Chance is the macro F1 of the same "
+        "Frame by frame, before the bout rule, on all frames that are labelled and answered; "
+        "torch in fp32. Chance is the macro F1 of the same "
         "predictions turned around by a random time within each recording (mean of 100).",
         "",
     ]
@@ -72,8 +70,8 @@ def write_card(
         f"- Input: {size.width_px}x{size.height_px} px {size.color}, {size.fit}; "
         f"{spec.flow_frames} flows.",
         f"- Preset {settings.preset}: flow trained without labels, then two-stream features "
-        f"(MobileNetV2, weights {settings.backbone_weights or 'random'}), then causal temporal "
-        f"convolutions with dilations {', '.join(map(str, settings.sequence_dilations))}.",
+        f"(starting weights: {settings.backbone_weights or 'random'}), then "
+        f"{_SEQUENCES[settings.sequence_model]}.",
         f"- Run `{run.name}` at commit `{versions['commit']}`, torch {versions['torch']}, "
         f"seed {settings.seed}.",
         f"- SHA-256 of the labelled data: `{settings.data_sha256}`.",
@@ -95,6 +93,29 @@ def write_card(
         )
     lines += ["", "## License", "", f"The weights: {license}.", ""]
     return "\n".join(lines)
+
+
+_SEQUENCES = {
+    "causal": "causal temporal convolutions",
+    "tgm": "a temporal Gaussian mixture",
+    "linear": "a linear layer",
+    "conv": "two temporal convolutions",
+    "none": "no sequence model",
+}
+
+
+def _sight(settings: BehaviorTraining, spec: BehaviorSpec) -> str:
+    """Say which frames an answer depends on."""
+    past = spec.past_frames + spec.sequence_past_frames
+    if spec.sequence == "causal":
+        past += 2 * sum(settings.sequence_dilations)
+    later = f"{spec.future_frames} later ones" if spec.future_frames else "no later one"
+    ends = (
+        "The mean color stands for frames beyond its ends."
+        if spec.window_fill
+        else f"The first {spec.past_frames} frames of a recording answer NO_CONTEXT."
+    )
+    return f"It looks at the frame, {past} earlier ones and {later}. {ends}"
 
 
 def _overview(part: MeasuredRecordings) -> list[str]:

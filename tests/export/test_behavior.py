@@ -12,7 +12,7 @@ from service.bundle import BehaviorSpec, Bundle, read_bundle
 from service.engine import create_engine
 from service.simulation import SimulationSettings, simulate, write_recording
 from training.behavior import command
-from training.behavior.evaluate import Prediction, evaluate_bundle
+from training.behavior.evaluate import EvaluationOptions, Prediction, evaluate_bundle
 from training.behavior.stages import read_networks
 from training.runs import Run, open_run
 
@@ -108,18 +108,31 @@ def test_the_sequence_graph_gives_the_same_at_once_and_frame_by_frame(exported: 
     np.testing.assert_allclose(state, together["next_state"], atol=1e-4)
 
 
-def test_evaluation_goes_through_the_engines_and_has_the_promised_keys(exported: Trained) -> None:
+def test_evaluation_goes_through_the_engines_and_has_the_promised_keys(
+    exported: Trained, tmp_path: Path
+) -> None:
     _, bundle, data = exported
-    figures = evaluate_bundle(
-        bundle, [data], part="test", engine="onnxruntime", precision="fp32", threads=1
+    report = tmp_path / "report"
+    options = EvaluationOptions(
+        engine="onnxruntime",
+        precision="fp32",
+        threads=1,
+        second_labels=(data,),
+        report=report,
+        invariance=True,
     )
+    figures = evaluate_bundle(bundle, [data], options)
     assert figures["recordings"] == 1
     assert figures["frames"] == 24 - 2
     assert figures["engine"] == "onnxruntime:cpu"
     for key in ("macro_f1", "accuracy", "auroc", "chance_f1", "per_class"):
         assert key in figures
     assert set(figures["per_class"]) == {"locomotion", "rearing", "grooming", "wall_contact"}
+    assert figures["second_labeller"]["people"]["macro_f1"] in (1.0, None)  # the same labels
+    assert "left-right mirrored" in figures["invariance"]
     json.dumps(figures)
+    assert "Ethograms" in (report / "report.html").read_text(encoding="utf-8")
+    assert (report / "invariance.png").is_file()
 
 
 def test_an_engine_that_answers_otherwise_does_not_pass() -> None:

@@ -19,7 +19,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="continue the run at --out where it was interrupted"
     )
     parser.add_argument(
-        "--backbone-weights", type=Path, help="file of ImageNet mobilenet_v2 weights (torchvision)"
+        "--preset",
+        choices=("realtime", "deg_f", "deg_m", "deg_s"),
+        default="realtime",
+        help="realtime: causal and light; deg_*: DeepEthogram's networks, fast, medium, slow, "
+        "which look 5 frames ahead and, with their sequence model, 26",
+    )
+    parser.add_argument(
+        "--backbone-weights",
+        type=Path,
+        help="file of ImageNet weights (torchvision): mobilenet_v2 for realtime; resnet18, "
+        "resnet50 or resnet34 for deg_f, deg_m and deg_s",
     )
     parser.add_argument(
         "--exclusive",
@@ -52,7 +62,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frame-rate", type=float, help="frames/s; what the first video states if absent"
     )
-    parser.add_argument("--flow-frames", type=int, default=4, help="flows that an answer sees")
+    parser.add_argument(
+        "--flow-frames", type=int, default=4, help="realtime: flows that an answer sees"
+    )
+    parser.add_argument(
+        "--sequence",
+        choices=("causal", "tgm", "linear", "conv", "none"),
+        help="sequence model; none: the features answer alone (causal for realtime, else tgm)",
+    )
+    parser.add_argument(
+        "--fusion",
+        choices=("average", "concatenate", "weighted"),
+        default="average",
+        help="deg_*: how pixels and flows are joined",
+    )
+    parser.add_argument(
+        "--curriculum",
+        action="store_true",
+        help="deg_*: train the pixels alone, then the flows alone, then both",
+    )
     parser.add_argument(
         "--dilations",
         type=int,

@@ -1,31 +1,25 @@
 """The figures of a behavior bundle on labelled recordings, through what serves.
 
-Frames go through the service's preprocessing, engines and pure functions in the order of a
-stream: each frame is flowed against the one before it, features see the last F flows, and the
-sequence carries its state from frame to frame. At a clip limit everything starts anew.
+Frames go through the service's preprocessing, engines and pure functions, with the windows that a
+stream would cut. At a clip limit everything starts anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from service.behavior import apply_bout_rule, present, probabilities
-from service.behavior_statistics import (
-    agreement,
-    auroc,
-    chance_f1,
-    frame_accuracy,
-    mean_defined,
-)
 from service.bundle import BehaviorSpec, Bundle
 from service.engine import Tensors, choose_engine, create_engine
-from service.errors import InvalidConfig
-from training.data.behavior_frames import Footage, load_footage
+from training.behavior.figures import SecondLabels, as_dict, from_logits, measure
+from training.behavior.invariance import draw_invariance, measure_invariance
+from training.behavior.report import write_report
+from training.data.behavior_frames import Footage, WindowShape, load_footage
 from training.data.behavior_labels import (
     BehaviorProject,
     BehaviorRecording,
@@ -35,6 +29,7 @@ from training.data.labels import InvalidLabels
 from training.runs import Split
 
 _BATCH_FRAMES = 16
+_SEQUENCE_FRAMES = 512
 
 
 class Graph(Protocol):
@@ -51,215 +46,177 @@ class Prediction:
 
     name: str
     logits: NDArray[np.float32]
-    """(T, C); NaN where a frame has not enough past in its clip."""
+    """(T, C); NaN where a frame has no full window in its clip."""
     labels: NDArray[np.int8]
     """(T, C): 1 present, 0 absent, -1 not labelled."""
     clips: tuple[tuple[int, int], ...]
     """(first, first after) frame of each uninterrupted stretch."""
 
-    @property
-    def known(self) -> NDArray[np.bool_]:
-        """(T,) frames that are both labelled and answered."""
-        answered = ~np.isnan(self.logits).any(axis=1)
-        return np.asarray(answered & (self.labels >= 0).all(axis=1))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationOptions:
+    """What is measured and written."""
+
+    part: Literal["test", "all"] = "test"
+    """`test` takes the test recordings of the bundle's split.json, `all` every one."""
+    engine: str = "auto"
+    precision: str = "auto"
+    threads: int
+    second_labels: tuple[Path, ...] = ()
+    """Folders with another person's labels of the same recordings."""
+    report: Path | None = None
+    """Folder of report.html."""
+    invariance: bool = False
+    """Measure shifted, turned and mirrored recordings too."""
 
 
 def evaluate_bundle(
-    bundle: Bundle,
-    data: Sequence[Path],
-    *,
-    part: Literal["test", "all"],
-    engine: str,
-    precision: str,
-    threads: int,
+    bundle: Bundle, data: Sequence[Path], options: EvaluationOptions
 ) -> dict[str, object]:
     """Measure `bundle` on labelled recordings.
 
     Args:
         bundle: a behavior bundle.
         data: folders of labelled recordings.
-        part: `test` takes the test recordings of the bundle's split.json, `all` every one.
-        engine: auto, onnxruntime or openvino.
-        precision: auto, fp32 or bf16.
-        threads: processor threads.
+        options: what is measured and written.
 
     Returns:
-        The figures of `summarize`, with what was measured and how.
+        The figures of `training.behavior.figures.as_dict`, with what was measured and how.
 
     Raises:
         InvalidLabels: the data cannot be read or lacks recordings of the split.
+        InvalidConfig: no frame is both labelled and answered, or second labels do not fit.
     """
     spec = bundle.manifest.behavior
     assert spec is not None, "a behavior bundle has the section `behavior`"
     project = read_behavior_project(data, exclusive=spec.exclusive, behaviors=spec.behaviors)
-    engine, precision = choose_engine(bundle.manifest, engine, precision)
+    engine, precision = choose_engine(bundle.manifest, options.engine, options.precision)
     graphs = {
         name: create_engine(
-            bundle.graph_path(name), engine=engine, precision=precision, threads=threads
+            bundle.graph_path(name), engine=engine, precision=precision, threads=options.threads
         )
-        for name in bundle.manifest.graphs
+        for name in bundle.manifest.graph_names
     }
-    found = [
-        predict(graphs, load_footage([recording], bundle.manifest.input)[0], spec)
-        for recording in _part(bundle, project, part)
-    ]
-    return {
+    recordings = _part(bundle, project, options.part)
+
+    def footage() -> Iterator[Footage]:
+        for recording in recordings:
+            yield load_footage([recording], bundle.manifest.input)[0]
+
+    answers = from_logits(
+        [predict(graphs, one, spec) for one in footage()], exclusive=spec.exclusive
+    )
+    second = _second_labels(options.second_labels, spec, {one.name for one in answers})
+    figures = measure(answers, spec, second=second)
+    told: dict[str, object] = {
         "bundle": f"{bundle.name}@{bundle.version}",
-        "part": part,
-        "recordings": len(found),
+        "part": options.part,
+        "recordings": len(answers),
         "engine": graphs["features"].engine,
         "precision": graphs["features"].precision,
-        **summarize(found, spec),
-        "per_recording": {one.name: _short(summarize([one], spec, shuffles=0)) for one in found},
+        **as_dict(figures),
     }
+    if options.report is not None:
+        write_report(
+            figures,
+            answers,
+            options.report,
+            title=f"{bundle.name}@{bundle.version}",
+            notes=f"{options.part} recordings, {told['engine']} {told['precision']}",
+            second=second,
+        )
+    if options.invariance:
+        found = measure_invariance(lambda one: predict(graphs, one, spec), list(footage()), spec)
+        told["invariance"] = found.as_dict()
+        if options.report is not None:
+            draw_invariance(found).savefig(options.report / "invariance.png", dpi=110)
+    return told
 
 
 def predict(graphs: Mapping[str, Graph], footage: Footage, spec: BehaviorSpec) -> Prediction:
-    """Run the graphs flow, features and sequence over one recording."""
+    """Run the graphs flow, features and sequence over one recording, clip by clip."""
+    shape = WindowShape(spec.past_frames, spec.feature_future_frames, spec.window_fill)
     logits = np.full((len(footage.frames), len(spec.behaviors)), np.nan, np.float32)
-    for first, end in footage.clips:
-        frames = footage.frames[first:end]
-        if len(frames) > spec.flow_frames:
-            logits[first + spec.flow_frames : end] = _predict_clip(graphs, frames, spec)
+    for clip in footage.clips:
+        answered = shape.answered(*clip)
+        if answered:
+            frames = shape.around(footage.frames, clip, answered.start, answered.stop)
+            logits[answered.start : answered.stop] = _predict_frames(graphs, frames, spec)
     return Prediction(footage.name, logits, footage.labels, footage.clips)
 
 
-def summarize(
-    found: Sequence[Prediction], spec: BehaviorSpec, *, shuffles: int = 100
-) -> dict[str, object]:
-    """Compare predictions with labels, over all answered and labelled frames together.
-
-    Args:
-        found: predictions of one recording or more.
-        spec: of the bundle.
-        shuffles: circular shuffles for the chance level; 0 leaves it out.
-
-    Returns:
-        `macro_f1`, `accuracy` (exclusive: share of frames that are right; else of entries),
-        `auroc` (mean), `chance_f1`, `per_class` with f1, precision, recall, auroc and frames;
-        `macro_f1_after_bout_rule`; for exclusive bundles also `macro_f1_without_background`
-        and, where recordings consist of clips, `clip_accuracy` and `clip_macro_f1` of the mean
-        probabilities of each clip. What is not defined is None.
-
-    Raises:
-        InvalidConfig: no frame is both labelled and answered.
-    """
-    values = [probabilities(one.logits, exclusive=spec.exclusive) for one in found]
-    shown = [present(one, spec) for one in values]
-    known = [one.known for one in found]
-    if not any(one.any() for one in known):
-        raise InvalidConfig(
-            f"no frame is labelled and has {spec.flow_frames} earlier frames in its clip; "
-            "give longer clips or more labels"
-        )
-    truth_parts = [one.labels[flags] == 1 for one, flags in zip(found, known, strict=True)]
-    shown_parts = [one[flags] for one, flags in zip(shown, known, strict=True)]
-    truth, claimed = np.concatenate(truth_parts), np.concatenate(shown_parts)
-    probability = np.concatenate([one[flags] for one, flags in zip(values, known, strict=True)])
-    match = agreement(truth, claimed)
-    areas = auroc(truth, probability)
-    figures: dict[str, object] = {
-        "frames": len(truth),
-        "frames_without_context": sum(
-            int(((one.labels >= 0).all(axis=1) & ~flags).sum())
-            for one, flags in zip(found, known, strict=True)
-        ),
-        "macro_f1": _figure(match.macro_f1),
-        "accuracy": frame_accuracy(truth, claimed) if spec.exclusive else match.accuracy,
-        "auroc": _figure(mean_defined(areas)),
-    }
-    if shuffles:
-        paired = [pair for pair in zip(truth_parts, shown_parts, strict=True) if len(pair[0])]
-        chance = chance_f1(*map(list, zip(*paired, strict=True)), shuffles=shuffles)
-        figures["chance_f1"] = _figure(chance)
-    ruled = np.concatenate(
-        [
-            _by_clip(one, clip.clips, spec)[flags]
-            for one, clip, flags in zip(shown, found, known, strict=True)
-        ]
-    )
-    figures["macro_f1_after_bout_rule"] = _figure(agreement(truth, ruled).macro_f1)
-    if spec.exclusive:
-        figures["macro_f1_without_background"] = _figure(mean_defined(match.f1[1:]))
-    if spec.exclusive and any(len(one.clips) > 1 for one in found):
-        figures |= _clip_figures(found, values)
-    figures["per_class"] = {
-        name: {
-            "f1": _figure(match.f1[column]),
-            "precision": _figure(match.precision[column]),
-            "recall": _figure(match.recall[column]),
-            "auroc": _figure(areas[column]),
-            "frames": int(match.frames[column]),
-        }
-        for column, name in enumerate(spec.behaviors)
-    }
-    return figures
-
-
-def _predict_clip(
+def _predict_frames(
     graphs: Mapping[str, Graph], frames: NDArray[np.uint8], spec: BehaviorSpec
 ) -> NDArray[np.float32]:
-    """(T, H, W, C) frames of one clip to the (T - F, C) logits of those with enough past."""
-    past = spec.flow_frames
-    flows = []
-    for start in range(0, len(frames) - 1, _BATCH_FRAMES):
-        end = min(start + _BATCH_FRAMES, len(frames) - 1)
-        pairs = np.stack([frames[start:end], frames[start + 1 : end + 1]], axis=1)
-        flows.append(graphs["flow"].run({"frames": pairs})["flows"][:, 0])
-    flow = np.concatenate(flows)
+    """(past + T + future, H, W, C) consecutive frames to the logits (T, C)."""
+    found = []
+    last = len(frames) - spec.flow_frames
+    for first in range(0, last, _BATCH_FRAMES):
+        end = min(first + _BATCH_FRAMES, last) + spec.flow_frames
+        found.append(_extract(graphs, frames[first:end], spec))
+    features, logits = (np.concatenate(one).astype(np.float32) for one in zip(*found, strict=True))
+    if spec.sequence == "none":
+        return logits
+    if spec.sequence == "window":
+        return _classify_windows(graphs["sequence"], features, spec)
     state: NDArray[np.generic] = np.zeros((1, spec.state_size), np.float32)
+    answers = []
+    for feature in features:
+        answer = graphs["sequence"].run({"features": feature[None, None], "state": state})
+        state = answer["next_state"]
+        answers.append(answer["logits"][0, 0].astype(np.float32))
+    return np.stack(answers)
+
+
+def _extract(
+    graphs: Mapping[str, Graph], frames: NDArray[np.uint8], spec: BehaviorSpec
+) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """(past + T + future, H, W, C) frames to features (T, D) and logits (T, C)."""
+    if spec.flow_input_frames == 2:
+        pairs = np.stack([frames[:-1], frames[1:]], axis=1)
+        flow = graphs["flow"].run({"frames": pairs})["flows"][:, 0]
+        flows = np.moveaxis(sliding_window_view(flow, spec.flow_frames, axis=0), -1, 1)
+    else:
+        flows = graphs["flow"].run({"frames": _windows(frames, spec)})["flows"]
+    if spec.feature_input_frames > 1:
+        chosen = _windows(frames, spec)
+    else:
+        chosen = frames[spec.past_frames : len(frames) - spec.feature_future_frames]
+    answer = graphs["features"].run(
+        {"frames": np.ascontiguousarray(chosen), "flows": np.ascontiguousarray(flows)}
+    )
+    return answer["features"], answer["logits"]
+
+
+def _windows(frames: NDArray[np.uint8], spec: BehaviorSpec) -> NDArray[np.uint8]:
+    """(F + T, H, W, C) to (T, F + 1, H, W, C)."""
+    windows = sliding_window_view(frames, spec.flow_frames + 1, axis=0)
+    return np.ascontiguousarray(np.moveaxis(windows, -1, 1))
+
+
+def _classify_windows(
+    graph: Graph, features: NDArray[np.float32], spec: BehaviorSpec
+) -> NDArray[np.float32]:
+    """(T, D) to (T, C), in parts that see as far beyond their ends as a window does."""
+    past, future = spec.sequence_past_frames, spec.sequence_future_frames
+    padded = np.pad(features, ((past, future), (0, 0)))
+    valid = np.pad(np.ones(len(features), np.float32), (past, future))
     logits = []
-    for start in range(past, len(frames), _BATCH_FRAMES):
-        indices = range(start, min(start + _BATCH_FRAMES, len(frames)))
-        stacks = np.stack([flow[index - past : index] for index in indices])
-        chosen = frames[indices.start : indices.stop]
-        features = graphs["features"].run({"frames": chosen, "flows": stacks})["features"]
-        for feature in features:
-            answer = graphs["sequence"].run({"features": feature[None, None], "state": state})
-            state = answer["next_state"]
-            logits.append(answer["logits"][0, 0].astype(np.float32))
-    return np.stack(logits)
+    for first in range(0, len(features), _SEQUENCE_FRAMES):
+        count = min(_SEQUENCE_FRAMES, len(features) - first)
+        part = slice(first, first + past + count + future)
+        answer = graph.run({"features": padded[None, part], "valid": valid[None, part]})
+        logits.append(answer["logits"][0, past : past + count].astype(np.float32))
+    return np.concatenate(logits)
 
 
-def _by_clip(
-    shown: NDArray[np.bool_], clips: Sequence[tuple[int, int]], spec: BehaviorSpec
-) -> NDArray[np.bool_]:
-    """Apply the bundle's bout rule to each clip by itself."""
-    result = shown.copy()
-    for first, end in clips:
-        result[first:end] = apply_bout_rule(
-            shown[first:end], spec.min_bout_frames, exclusive=spec.exclusive
-        )
-    return result
-
-
-def _clip_figures(
-    found: Sequence[Prediction], values: Sequence[NDArray[np.float32]]
-) -> dict[str, object]:
-    """Figures of one answer a clip: the behavior of the highest mean probability."""
-    truth, claimed = [], []
-    for one, value in zip(found, values, strict=True):
-        for first, end in one.clips:
-            known = one.known[first:end]
-            if known.any():
-                mean = value[first:end][known].mean(axis=0)
-                label = one.labels[first:end][known].mean(axis=0)
-                truth.append(np.arange(len(mean)) == label.argmax())
-                claimed.append(np.arange(len(mean)) == mean.argmax())
-    return {
-        "clips": len(truth),
-        "clip_accuracy": frame_accuracy(np.stack(truth), np.stack(claimed)),
-        "clip_macro_f1": _figure(agreement(np.stack(truth), np.stack(claimed)).macro_f1),
-    }
-
-
-def _short(figures: dict[str, object]) -> dict[str, object]:
-    wanted = ("frames", "macro_f1", "accuracy", "clips", "clip_accuracy")
-    return {name: figures[name] for name in wanted if name in figures}
-
-
-def _figure(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _second_labels(
+    folders: Sequence[Path], spec: BehaviorSpec, measured: set[str]
+) -> SecondLabels | None:
+    if not folders:
+        return None
+    project = read_behavior_project(folders, exclusive=spec.exclusive, behaviors=spec.behaviors)
+    return {one.name: one.labels for one in project.recordings if one.name in measured}
 
 
 def _part(bundle: Bundle, project: BehaviorProject, part: str) -> list[BehaviorRecording]:

@@ -8,12 +8,18 @@ import msgspec
 
 from service.bundle import InputSpec, file_sha256
 from service.errors import InvalidConfig
+from training.behavior.presets import PRESETS
 from training.behavior.settings import BehaviorTraining, StageSettings
 from training.behavior.train import train_behavior
 from training.data.behavior_augment import ClipAugmentSettings
-from training.data.behavior_frames import video_rate_hz
+from training.data.behavior_frames import color_statistics, video_rate_hz
 from training.data.behavior_labels import read_behavior_project
 from training.runs import create_run, open_run
+
+_L2_SP = (1e-5, 1e-3)
+_SEQUENCE_L2 = 0.01
+_DROPOUT = 0.25
+"""Of DeepEthogram's presets (Bohnslav et al. 2021)."""
 
 log = logging.getLogger("ethostream.training")
 
@@ -44,6 +50,16 @@ def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
     if weights is not None and not weights.is_file():
         raise InvalidConfig(f"{weights} does not exist; name a file of backbone weights")
     width_px, height_px = arguments.size
+    preset = PRESETS[arguments.preset]
+    multiple = preset.size_multiple
+    if width_px % multiple or height_px % multiple:
+        raise InvalidConfig(
+            f"the model input is {width_px}x{height_px} px, but preset {arguments.preset} takes "
+            f"multiples of {multiple}; give such a --size"
+        )
+    mean, std = color_statistics(project.recordings)
+    levels = [round(255 * one) for one in mean]
+    fill = levels if arguments.color == "rgb" else [round(255 * sum(mean) / 3)]
     return BehaviorTraining(
         data=tuple(str(path.resolve()) for path in arguments.data),
         data_sha256=project.sha256(),
@@ -53,11 +69,21 @@ def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
         input=InputSpec(
             width_px=width_px, height_px=height_px, color=arguments.color, fit="letterbox"
         ),
+        preset=arguments.preset,
+        color_mean=mean,
+        color_std=std,
+        window_fill=tuple(fill) if preset.is_centered else (),
+        fusion=arguments.fusion,
+        curriculum=arguments.curriculum,
+        l2_sp=_L2_SP if preset.is_centered else None,
+        sequence_l2=_SEQUENCE_L2 if preset.is_centered else 0.0,
+        dropout=_DROPOUT if preset.is_centered else 0.3,
+        sequence_model=arguments.sequence or preset.sequence,
         backbone_weights=f"{weights.name} {file_sha256(weights)}" if weights else None,
         validation=tuple(arguments.validation),
         test=tuple(arguments.test),
         report=tuple(arguments.report),
-        flow_frames=arguments.flow_frames,
+        flow_frames=preset.flow_frames or arguments.flow_frames,
         oversampling_exponent=arguments.oversampling,
         flow=StageSettings(epochs=arguments.flow_epochs, samples_per_epoch=arguments.flow_samples),
         features=StageSettings(

@@ -11,6 +11,9 @@ from training.data.behavior_augment import ClipAugmentSettings
 from training.loop import LoopSettings, Precision
 
 StageName = Literal["flow", "features", "sequence"]
+PresetName = Literal["realtime", "deg_f", "deg_m", "deg_s"]
+SequenceName = Literal["causal", "tgm", "linear", "conv", "none"]
+FusionName = Literal["average", "concatenate", "weighted"]
 STAGES: tuple[StageName, ...] = ("flow", "features", "sequence")
 
 
@@ -45,7 +48,13 @@ class BehaviorTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     exclusive: bool
     frame_rate_hz: float
     input: InputSpec
-    preset: Literal["realtime"] = "realtime"
+    preset: PresetName = "realtime"
+    color_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    color_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Of the training recordings, red, green and blue in [0, 1]; `deg_*` subtract and divide."""
+    window_fill: tuple[int, ...] = ()
+    """Gray levels that stand for frames beyond the ends of a clip, one a channel; `deg_*`: the
+    mean. Without any, frames whose window is not full are not answered."""
     backbone_weights: str | None
     """File name and SHA-256 of the ImageNet weights; None for random ones."""
     validation: tuple[str, ...]
@@ -56,12 +65,23 @@ class BehaviorTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Patterns of test recordings whose figures the card also gives apart."""
     flow_frames: int = 4
     """F."""
+    fusion: FusionName = "average"
+    """Of the logits of pixels and flows, in `deg_*`."""
+    curriculum: bool = False
+    """`deg_*`: a third of the features' epochs trains the pixels alone, one the flows alone."""
+    l2_sp: tuple[float, float] | None = None
+    """Penalties on the squared distance to the starting weights and on new weights, halved (Li et
+    al. 2018, arXiv 1802.01483); None leaves it to the weight decay."""
+    sequence_l2: float = 0.0
+    """Penalty on the squared weights of the sequence, halved."""
     dropout: float = 0.3
     oversampling_exponent: float = 0.0
     """0 draws all windows alike; towards 1, rare behaviors are drawn as often as others."""
     flow: StageSettings
     features: StageSettings
     sequence: StageSettings
+    sequence_model: SequenceName = "causal"
+    """none: the features answer alone."""
     sequence_width: int = 64
     sequence_dilations: tuple[int, ...] = (1, 2, 4, 8)
     stretch_frames: int = 120
@@ -89,6 +109,21 @@ class BehaviorTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise InvalidConfig(
                 f"flow_frames is {self.flow_frames}, feature_copies {self.feature_copies} and "
                 f"sequence_dilations {self.sequence_dilations}; give at least one of each"
+            )
+        if self.sequence_model == "causal" and self.preset != "realtime":
+            raise InvalidConfig(
+                f"preset {self.preset} looks ahead; choose tgm, conv, linear or none instead of "
+                "a causal sequence model"
+            )
+        if self.preset == "realtime" and self.sequence_model not in ("causal", "none"):
+            raise InvalidConfig(
+                f"the sequence model {self.sequence_model} looks ahead, and preset realtime does "
+                "not; choose causal or none"
+            )
+        if self.curriculum and (self.preset == "realtime" or self.fusion == "concatenate"):
+            raise InvalidConfig(
+                f"preset {self.preset} with the fusion {self.fusion} has no streams to train "
+                "apart; leave the curriculum out"
             )
         if self.input.width_px < 64 or self.input.height_px < 64:
             raise InvalidConfig(

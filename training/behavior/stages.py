@@ -13,13 +13,8 @@ import msgspec
 import torch
 
 from service.errors import InvalidConfig, NotFound
-from training.behavior.flow import FlowNetwork
-from training.behavior.model import (
-    FEATURE_SIZE,
-    FeatureNetwork,
-    SequenceHead,
-    create_feature_network,
-)
+from training.behavior.networks.base import FeatureExtractor, FlowGenerator
+from training.behavior.presets import SequenceModel, new_features, new_flow, new_sequence
 from training.behavior.settings import BehaviorTraining, Decisions, StageName
 from training.data.behavior_labels import BehaviorProject, read_behavior_project
 from training.data.labels import InvalidLabels
@@ -28,11 +23,11 @@ from training.runs import Run, Split
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """The three networks of a run, for evaluation."""
+    """The networks of a run, for evaluation."""
 
-    flow: FlowNetwork
-    features: FeatureNetwork
-    sequence: SequenceHead
+    flow: FlowGenerator
+    features: FeatureExtractor
+    sequence: SequenceModel | None
 
 
 def read_settings(run: Run) -> BehaviorTraining:
@@ -69,17 +64,17 @@ def read_networks(run: Run) -> Networks:
         NotFound: a stage has not been trained yet.
     """
     settings = read_settings(run)
-    flow = FlowNetwork(settings.input.channels)
-    features = new_feature_network(settings, None)
-    sequence = new_sequence_head(settings)
-    stages: tuple[tuple[StageName, torch.nn.Module], ...] = (
+    flow, features = new_flow(settings), new_features(settings, None)
+    sequence = new_sequence(settings, features.feature_size)
+    stages: tuple[tuple[StageName, torch.nn.Module | None], ...] = (
         ("flow", flow),
         ("features", features),
         ("sequence", sequence),
     )
     for name, network in stages:
-        load_best(stage_run(run, name), network)
-        network.to(memory_format=torch.contiguous_format).eval()
+        if network is not None:
+            load_best(stage_run(run, name), network)
+            network.eval()
     return Networks(flow, features, sequence)
 
 
@@ -120,27 +115,6 @@ def split_recordings(project: BehaviorProject, settings: BehaviorTraining) -> Sp
         training=tuple(training),
         validation=tuple(validation),
         test=tuple(test),
-    )
-
-
-def new_feature_network(settings: BehaviorTraining, weights: Path | None) -> FeatureNetwork:
-    """Build the features network of `settings`, its backbone with `weights` or random."""
-    return create_feature_network(
-        weights=weights,
-        flow_frames=settings.flow_frames,
-        behaviors=len(settings.behaviors),
-        dropout=settings.dropout,
-    )
-
-
-def new_sequence_head(settings: BehaviorTraining) -> SequenceHead:
-    """Build the temporal head of `settings`."""
-    return SequenceHead(
-        FEATURE_SIZE,
-        len(settings.behaviors),
-        width=settings.sequence_width,
-        dilations=settings.sequence_dilations,
-        dropout=settings.dropout,
     )
 
 

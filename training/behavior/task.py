@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,17 +11,18 @@ from torch import Tensor
 
 from service.behavior import probabilities
 from service.behavior_statistics import agreement
-from training.behavior.flow import FlowNetwork, flow_loss, gray_pairs
+from training.behavior.features import window_flows
+from training.behavior.flow import flow_loss
 from training.behavior.losses import BehaviorLoss
-from training.behavior.model import FeatureNetwork, SequenceHead
+from training.behavior.networks.base import FeatureExtractor, FlowGenerator
+from training.behavior.networks.two_stream import TwoStream
+from training.behavior.presets import SequenceModel, whole_logits
 from training.data.behavior_windows import SequenceSample, WindowSample
 
+Network = TypeVar("Network", bound=torch.nn.Module)
 MONITOR = "heldout_loss"
 _BACKBONE_FACTOR = 0.3
 """Pretrained layers learn more slowly than new ones."""
-_FIXED_BLOCKS = 4
-"""First blocks of the backbone, edges and textures, which stay as ImageNet left them: they are
-half of the training's cost, and a few hundred clips do not improve them."""
 
 
 class _Task(LightningModule):  # type: ignore[misc]  # Lightning is untyped here
@@ -52,30 +53,46 @@ class _Task(LightningModule):  # type: ignore[misc]  # Lightning is untyped here
 
 
 class FlowTask(_Task):
-    """Trains a `FlowNetwork` on frame pairs, without labels."""
+    """Trains a flow generator on near frames, without labels.
 
-    def __init__(self, network: FlowNetwork, **optimizer: Any) -> None:
+    Args:
+        network: to train.
+        smoothness_factor: on the weights of the flow's gradients.
+        sparsity_weight: of the flow's mean amount.
+    """
+
+    def __init__(
+        self,
+        network: FlowGenerator,
+        *,
+        smoothness_factor: float,
+        sparsity_weight: float,
+        **optimizer: Any,
+    ) -> None:
         super().__init__(**optimizer)
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = _channels_last(network)
+        self._weights = {
+            "smoothness_factor": smoothness_factor,
+            "sparsity_weight": sparsity_weight,
+        }
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """Return the loss of one batch of pairs (B, 2, H, W, C) uint8."""
+        """Return the loss of one batch of frames (B, W, H, W_px, C) uint8."""
         loss, _ = self._loss(batch)
         self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(batch))
         return loss
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Log loss, SSIM of the rebuilt frame, L1 and smoothness of held-out pairs."""
+        """Log loss, SSIM of the rebuilt frame, L1 and smoothness of held-out frames."""
         loss, figures = self._loss(batch)
         named = {f"heldout_{name}": value for name, value in figures.items()}
         self.log_dict({MONITOR: loss, **named}, on_epoch=True, batch_size=len(batch))
 
     def _loss(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        pairs = gray_pairs(batch)
-        flows = [flow.float() for flow in self.network(pairs)]
+        flows = [flow.float() for flow in self.network(batch)]
         # The variances of SSIM are differences of near-equal numbers: half precision loses them.
-        with torch.autocast(pairs.device.type, enabled=False):
-            return flow_loss(pairs, flows)
+        with torch.autocast(batch.device.type, enabled=False):
+            return flow_loss(batch, flows, **self._weights)
 
 
 class _ClassifyingTask(_Task):
@@ -106,35 +123,64 @@ class _ClassifyingTask(_Task):
 
 
 class FeatureTask(_ClassifyingTask):
-    """Trains a `FeatureNetwork` on labelled windows; the flow network stays as it is."""
+    """Trains a feature extractor on labelled windows; the flow generator stays as it is.
 
-    def __init__(self, network: FeatureNetwork, flow: FlowNetwork, **rest: Any) -> None:
+    Args:
+        network: to train.
+        flow: is not trained.
+        answered: which frame of a window is the answered one.
+        l2_sp: penalties as in the settings.
+        curriculum_epochs: epochs of the pixels alone, and then of the flows alone.
+    """
+
+    def __init__(
+        self,
+        network: FeatureExtractor,
+        flow: FlowGenerator,
+        *,
+        answered: int,
+        l2_sp: tuple[float, float] | None,
+        curriculum_epochs: int,
+        **rest: Any,
+    ) -> None:
         super().__init__(**rest)
-        self.network = network.to(memory_format=torch.channels_last)
-        blocks = list(network.backbone.get_submodule("features").children())
-        for block in blocks[:_FIXED_BLOCKS]:
-            block.requires_grad_(False)
+        self.network = _channels_last(network)
         # A tuple hides the frozen network from Lightning: not trained, not stored twice.
-        self._flow = (flow.eval().to(memory_format=torch.channels_last),)
+        self._flow = (_channels_last(flow.eval()),)
+        self._answered = answered
+        self._curriculum_epochs = curriculum_epochs
+        self._penalty = Anchor(network, *l2_sp) if l2_sp is not None else None
 
     def training_step(self, batch: WindowSample, batch_idx: int) -> Tensor:
         """Return the loss of one batch of windows."""
-        loss: Tensor = self.loss(self._logits(batch), batch["labels"])
+        loss: Tensor = self.loss(self._training_logits(batch), batch["labels"])
         self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["labels"]))
+        if self._penalty is not None:
+            loss = loss + self._penalty(self.network)
         return loss
 
     def validation_step(self, batch: WindowSample, batch_idx: int) -> None:
         """Keep the logits of held-out windows."""
-        self._keep(self._logits(batch), batch["labels"])
+        self._keep(self.network(*self._inputs(batch))[1], batch["labels"])
 
-    def _logits(self, batch: WindowSample) -> Tensor:
+    def _training_logits(self, batch: WindowSample) -> Tensor:
+        frames, flows = self._inputs(batch)
+        if isinstance(self.network, TwoStream):
+            if self.current_epoch < self._curriculum_epochs:
+                return self.network.spatial_stream(frames)[1]
+            if self.current_epoch < 2 * self._curriculum_epochs:
+                return self.network.flow_stream(flows)[1]
+        logits: Tensor = self.network(frames, flows)[1]
+        return logits
+
+    def _inputs(self, batch: WindowSample) -> tuple[Tensor, Tensor]:
         frames = batch["frames"]
-        flows = window_flows(self._flow[0].to(frames.device), frames)
-        _, logits = self.network(frames[:, -1], flows)
-        return logits  # type: ignore[no-any-return]
+        with torch.no_grad():
+            flows = window_flows(self._flow[0].to(frames.device), frames)
+        return frames if self.network.input_frames > 1 else frames[:, self._answered], flows
 
     def _groups(self) -> list[dict[str, Any]]:
-        pretrained = list(self.network.backbone.parameters())
+        pretrained = self.network.pretrained()
         known = {id(one) for one in pretrained}
         fresh: Iterable[Tensor] = [one for one in self.parameters() if id(one) not in known]
         tuned = [one for one in pretrained if one.requires_grad]
@@ -145,25 +191,76 @@ class FeatureTask(_ClassifyingTask):
 
 
 class SequenceTask(_ClassifyingTask):
-    """Trains a `SequenceHead` on stretches of stored features."""
+    """Trains a sequence model on stretches of stored features.
 
-    def __init__(self, network: SequenceHead, **rest: Any) -> None:
+    Args:
+        network: to train.
+        l2: penalty on its squared weights, halved.
+    """
+
+    def __init__(self, network: SequenceModel, *, l2: float, **rest: Any) -> None:
         super().__init__(**rest)
         self.network = network
+        self._l2 = l2
 
     def training_step(self, batch: SequenceSample, batch_idx: int) -> Tensor:
         """Return the loss of one batch of stretches."""
-        loss: Tensor = self.loss(self.network.whole(batch["features"]), batch["labels"])
+        logits = whole_logits(self.network, batch["features"], batch["valid"])
+        loss: Tensor = self.loss(logits, batch["labels"])
         self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["labels"]))
+        for name, weights in self.network.named_parameters():
+            if self._l2 and is_penalized(name, weights):
+                loss = loss + self._l2 / 2 * weights.square().sum()
         return loss
 
     def validation_step(self, batch: SequenceSample, batch_idx: int) -> None:
         """Keep the logits of held-out stretches."""
-        self._keep(self.network.whole(batch["features"]), batch["labels"])
+        logits = whole_logits(self.network, batch["features"], batch["valid"])
+        self._keep(logits, batch["labels"])
 
 
-@torch.no_grad()
-def window_flows(flow: FlowNetwork, frames: Tensor) -> Tensor:
-    """Return the flows (B, T - 1, 2, H/2, W/2) of windows (B, T, H, W, C) uint8."""
-    finest: Tensor = flow(gray_pairs(frames))[0]
-    return finest.float().reshape(len(frames), -1, *finest.shape[1:])
+class Anchor(torch.nn.Module):
+    """L2-SP (Li et al. 2018, arXiv 1802.01483): keeps weights near those they started with.
+
+    Args:
+        network: as it is before its training; what it started with is kept in checkpoints.
+        near: penalty on the squared distance of pretrained weights to their start, halved.
+        small: penalty on the squared other weights, halved.
+    """
+
+    def __init__(self, network: FeatureExtractor, near: float, small: float) -> None:
+        super().__init__()
+        self._near, self._small = near, small
+        pretrained = {id(one) for one in network.pretrained()}
+        for name, weights in network.named_parameters():
+            if id(weights) in pretrained and is_penalized(name, weights):
+                self.register_buffer(_buffer(name), weights.detach().clone())
+
+    def forward(self, network: FeatureExtractor) -> Tensor:
+        """Return the penalty, a scalar."""
+        starts = dict(self.named_buffers())
+        total = torch.zeros(())
+        for name, weights in network.named_parameters():
+            if not is_penalized(name, weights):
+                continue
+            start = starts.get(_buffer(name))
+            if start is None:
+                total = total + self._small / 2 * weights.square().sum()
+            else:
+                total = total + self._near / 2 * (weights - start).square().sum()
+        return total
+
+
+def is_penalized(name: str, weights: Tensor) -> bool:
+    """Whether a penalty on weights applies: not to biases and normalization."""
+    return weights.ndim > 1 and weights.requires_grad and not name.endswith("bias")
+
+
+def _channels_last(network: Network) -> Network:
+    """Arrange convolution weights as processors compute them fastest."""
+    is_3d = any(one.ndim == 5 for one in network.parameters())
+    return network.to(memory_format=torch.channels_last_3d if is_3d else torch.channels_last)
+
+
+def _buffer(name: str) -> str:
+    return name.replace(".", "/")

@@ -15,16 +15,22 @@ from service.behavior import probabilities
 from service.behavior_statistics import best_thresholds
 from service.bundle import file_sha256
 from service.errors import InvalidConfig
-from training.behavior.features import stored_features
-from training.behavior.flow import FlowNetwork
+from training.behavior.features import stored_features, stored_logits
 from training.behavior.losses import BehaviorLoss, starting_bias
-from training.behavior.model import FeatureNetwork, SequenceHead
+from training.behavior.networks.base import FeatureExtractor, FlowGenerator, WindowSequence
+from training.behavior.presets import (
+    PRESETS,
+    SequenceModel,
+    new_features,
+    new_flow,
+    new_sequence,
+    whole_logits,
+    window_shape,
+)
 from training.behavior.settings import BehaviorTraining, Decisions, StageName
 from training.behavior.stages import (
     is_finished,
     load_best,
-    new_feature_network,
-    new_sequence_head,
     read_run_data,
     read_settings,
     split_recordings,
@@ -35,7 +41,7 @@ from training.data.behavior_augment import ClipAugmenter, ClipAugmentSettings
 from training.data.behavior_frames import Footage, bout_lengths, load_footage
 from training.data.behavior_windows import (
     FeatureStretches,
-    FlowPairs,
+    FlowClips,
     HeldOutWindows,
     TrainingWindows,
 )
@@ -45,9 +51,9 @@ from training.runs import Run
 
 log = logging.getLogger("ethostream.training")
 
-_HELD_OUT_PAIRS = 256
+_HELD_OUT_CLIPS = 256
 _WIDEST_GAP, _SHIFT_PX = 3, 4.0
-"""Flow trains on larger motions than it will mostly see; see `FlowPairs`."""
+"""Flow trains on larger motions than it will mostly see; see `FlowClips`."""
 _NO_CHANGE = ClipAugmentSettings(
     mirror_probability=0.0,
     rotation_degrees=0.0,
@@ -86,15 +92,38 @@ def train_behavior(run: Run, *, weights: Path | None, resume: bool) -> Path:
     validation = load_footage(project.choose(split.validation), settings.input)
     log.info("%d training and %d validation frames", _total(training), _total(validation))
 
-    flow = FlowNetwork(settings.input.channels)
+    flow = new_flow(settings)
     _train_flow(run, settings, flow, training, validation, resume=resume)
-    features = new_feature_network(settings, weights)
+    features = new_features(settings, weights)
     _train_features(run, settings, flow, features, training, validation, resume=resume)
-    sequence = new_sequence_head(settings)
+    held_out = _held_out_logits(run, settings, flow, features, training, validation, resume=resume)
+    _write_decisions(run, settings, training, *held_out)
+    return run.directory
+
+
+def _held_out_logits(
+    run: Run,
+    settings: BehaviorTraining,
+    flow: FlowGenerator,
+    features: FeatureExtractor,
+    training: Sequence[Footage],
+    validation: Sequence[Footage],
+    *,
+    resume: bool,
+) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """Train the sequence, if there is one; return logits and labels of all validation frames."""
+    sequence = new_sequence(settings, features.feature_size)
+    if sequence is None:
+        return stored_logits(flow, features, validation, settings)
     held_out = stored_features(flow, features, validation, settings)
     _train_sequence(run, settings, flow, features, sequence, training, held_out, resume=resume)
-    _write_decisions(run, settings, sequence, training, held_out)
-    return run.directory
+    sequence.eval()
+    with torch.no_grad():
+        logits = [
+            whole_logits(sequence, torch.from_numpy(one)[None], torch.ones(1, len(one)))[0].numpy()
+            for one, _ in held_out
+        ]
+    return np.concatenate(logits), np.concatenate([labels for _, labels in held_out])
 
 
 def _check_weights(
@@ -114,23 +143,31 @@ def _check_weights(
 def _train_flow(
     run: Run,
     settings: BehaviorTraining,
-    network: FlowNetwork,
+    network: FlowGenerator,
     training: Sequence[Footage],
     validation: Sequence[Footage],
     *,
     resume: bool,
 ) -> None:
     stage = settings.flow
-    task = FlowTask(network, **_optimizer(settings, "flow", stage.samples_per_epoch))
-    pairs = FlowPairs(
+    preset = PRESETS[settings.preset]
+    task = FlowTask(
+        network,
+        smoothness_factor=preset.smoothness_factor,
+        sparsity_weight=preset.sparsity_weight,
+        **_optimizer(settings, "flow", stage.samples_per_epoch),
+    )
+    clips = FlowClips(
         training,
+        network.input_frames,
         ClipAugmenter(settings.augment),
         widest_gap=_WIDEST_GAP,
         shift_px=_SHIFT_PX,
         seed=settings.seed,
     )
-    held_out = FlowPairs(
+    held_out = FlowClips(
         validation,
+        network.input_frames,
         ClipAugmenter(_NO_CHANGE),
         widest_gap=_WIDEST_GAP,
         shift_px=_SHIFT_PX,
@@ -142,12 +179,12 @@ def _train_flow(
         "flow",
         task,
         DataLoader(
-            pairs, batch_size=stage.batch_size, sampler=EpochSampler(stage.samples_per_epoch)
+            clips, batch_size=stage.batch_size, sampler=EpochSampler(stage.samples_per_epoch)
         ),
         DataLoader(
             held_out,
             batch_size=stage.batch_size,
-            sampler=[(0, index) for index in range(_HELD_OUT_PAIRS)],
+            sampler=[(0, index) for index in range(_HELD_OUT_CLIPS)],
         ),
         resume=resume,
     )
@@ -157,8 +194,8 @@ def _train_flow(
 def _train_features(
     run: Run,
     settings: BehaviorTraining,
-    flow: FlowNetwork,
-    network: FeatureNetwork,
+    flow: FlowGenerator,
+    network: FeatureExtractor,
     training: Sequence[Footage],
     validation: Sequence[Footage],
     *,
@@ -167,22 +204,26 @@ def _train_features(
     stage = settings.features
     counts, frames = _label_counts(training)
     if not settings.exclusive:
-        network.classify.bias.data.copy_(starting_bias(counts, frames))
+        network.start_at(starting_bias(counts, frames))
+    shape = window_shape(settings)
     task = FeatureTask(
         network,
         flow,
+        answered=shape.past_frames,
+        l2_sp=settings.l2_sp,
+        curriculum_epochs=stage.epochs // 3 if settings.curriculum else 0,
         loss=BehaviorLoss(counts, frames, exclusive=settings.exclusive),
         exclusive=settings.exclusive,
         **_optimizer(settings, "features", stage.samples_per_epoch),
     )
     windows = TrainingWindows(
         training,
-        settings.flow_frames,
+        shape,
         ClipAugmenter(settings.augment),
         oversampling_exponent=settings.oversampling_exponent,
         seed=settings.seed,
     )
-    held_out = HeldOutWindows(validation, settings.flow_frames, stride=settings.held_out_stride)
+    held_out = HeldOutWindows(validation, shape, stride=settings.held_out_stride)
     _fit(
         run,
         settings,
@@ -200,9 +241,9 @@ def _train_features(
 def _train_sequence(
     run: Run,
     settings: BehaviorTraining,
-    flow: FlowNetwork,
-    features: FeatureNetwork,
-    network: SequenceHead,
+    flow: FlowGenerator,
+    features: FeatureExtractor,
+    network: SequenceModel,
     training: Sequence[Footage],
     held_out: list[tuple[NDArray[np.float32], NDArray[np.int8]]],
     *,
@@ -217,8 +258,11 @@ def _train_sequence(
         flow, features, training, settings, copies=copies, most=settings.most_stretches
     )
     counts, frames = _label_counts(training)
+    if not settings.exclusive and isinstance(network, WindowSequence):
+        network.start_at(starting_bias(counts, frames))
     task = SequenceTask(
         network,
+        l2=settings.sequence_l2,
         loss=BehaviorLoss(counts, frames, exclusive=settings.exclusive),
         exclusive=settings.exclusive,
         **_optimizer(settings, "sequence", len(stretches)),
@@ -268,21 +312,16 @@ def _fit(
 def _write_decisions(
     run: Run,
     settings: BehaviorTraining,
-    network: SequenceHead,
     training: Sequence[Footage],
-    held_out: list[tuple[NDArray[np.float32], NDArray[np.int8]]],
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int8],
 ) -> None:
     """Choose thresholds on the validation recordings and shortest bouts on the training ones."""
-    count = len(settings.behaviors)
-    thresholds = np.full(count, 0.5)
+    thresholds = np.full(len(settings.behaviors), 0.5)
     if not settings.exclusive:
-        network.eval()
-        with torch.no_grad():
-            logits = [network.whole(torch.from_numpy(one)[None])[0].numpy() for one, _ in held_out]
-        values = probabilities(np.concatenate(logits), exclusive=False)
-        labels = np.concatenate([one for _, one in held_out])
         known = (labels >= 0).all(axis=1)
-        thresholds = best_thresholds(labels[known] == 1, values[known])
+        values = probabilities(logits[known], exclusive=False)
+        thresholds = best_thresholds(labels[known] == 1, values)
     decisions = Decisions(
         thresholds=tuple(round(float(one), 4) for one in thresholds),
         min_bout_frames=_shortest_bouts(settings, training),
@@ -307,7 +346,7 @@ def _optimizer(settings: BehaviorTraining, name: StageName, samples: int) -> dic
     stage = settings.stage(name)
     return {
         "learning_rate": stage.learning_rate,
-        "weight_decay": settings.weight_decay,
+        "weight_decay": settings.weight_decay if settings.l2_sp is None else 0.0,
         "total_steps": -(-samples // stage.batch_size) * stage.epochs,
     }
 

@@ -49,6 +49,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--threads", type=int, metavar="N", help="processor threads (default: all)")
     add("--json", action="store_true", help="print one line of JSON")
+    add("--report", type=Path, metavar="DIR", help="write report.html and pictures there")
+    add(
+        "--second-labels",
+        type=Path,
+        metavar="PATH",
+        help="another person's labels of the same frames: how far people are apart",
+    )
     pose = parser.add_argument_group("pose")
     add = pose.add_argument
     add(
@@ -59,12 +66,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="C",
         help="also tell errors of points of at least this confidence, 0 to 1 (the model's own "
         "cut-off is always told)",
-    )
-    add(
-        "--second-labels",
-        type=Path,
-        metavar="PATH",
-        help="another person's labels of the same frames: how far people are apart",
     )
     add(
         "--body",
@@ -86,7 +87,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="animals that a run's network looks for (default: as many as it was trained with)",
     )
-    add("--report", type=Path, metavar="DIR", help="write report.html and pictures there")
+    behavior = parser.add_argument_group("behavior")
+    behavior.add_argument(
+        "--invariance",
+        action="store_true",
+        help="also measure the recordings shifted, turned and mirrored",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -94,12 +100,13 @@ def run(arguments: argparse.Namespace) -> int:
     figures = _run_figures(arguments) if _is_run(arguments.model) else _bundle_figures(arguments)
     if arguments.json:
         print(json.dumps(figures))
-    elif "per_keypoint" not in figures:
-        _print_table(figures)
-    else:
+        return 0
+    if "per_keypoint" in figures:
         _print_pose(figures)
-        if arguments.report is not None:
-            print(f"\nreport: {arguments.report / 'report.html'}")
+    else:
+        _print_table(figures)
+    if arguments.report is not None:
+        print(f"\nreport: {arguments.report / 'report.html'}")
     return 0
 
 
@@ -141,20 +148,20 @@ def _behavior_figures(
     bundle: "Bundle", arguments: argparse.Namespace, threads: int
 ) -> dict[str, object]:
     from service.errors import InvalidConfig
-    from training.behavior.evaluate import evaluate_bundle
+    from training.behavior.evaluate import EvaluationOptions, evaluate_bundle
 
-    if arguments.part == "training" or arguments.report or arguments.second_labels:
-        raise InvalidConfig(
-            "--part training, --report and --second-labels are for pose bundles; leave them out"
-        )
-    return evaluate_bundle(
-        bundle,
-        arguments.data,
+    if arguments.part == "training":
+        raise InvalidConfig("--part training is for pose bundles; give test or all")
+    options = EvaluationOptions(
         part=arguments.part or "test",
         engine=arguments.engine,
         precision=arguments.precision,
         threads=threads,
+        second_labels=(arguments.second_labels,) if arguments.second_labels else (),
+        report=arguments.report,
+        invariance=arguments.invariance,
     )
+    return evaluate_bundle(bundle, arguments.data, options)
 
 
 def _run_figures(arguments: argparse.Namespace) -> dict[str, object]:

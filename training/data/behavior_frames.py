@@ -14,6 +14,49 @@ from service.preprocess import to_model_input
 from training.data.behavior_labels import NOT_LABELLED, BehaviorRecording, check_frame_count
 from training.data.labels import InvalidLabels
 
+Color = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowShape:
+    """Which frames an answered one is seen with, and what stands beyond the ends of a clip."""
+
+    past_frames: int
+    future_frames: int = 0
+    fill: tuple[int, ...] = ()
+    """Gray levels, one a channel; without any, only frames with a full window are answered."""
+
+    @property
+    def frames(self) -> int:
+        """Frames of a window."""
+        return self.past_frames + 1 + self.future_frames
+
+    def answered(self, first: int, end: int) -> range:
+        """The frames of the clip (first, first after) that have a window."""
+        if self.fill:
+            return range(first, end)
+        return range(
+            first + self.past_frames, max(first + self.past_frames, end - self.future_frames)
+        )
+
+    def around(
+        self, frames: NDArray[np.uint8], clip: tuple[int, int], first: int, end: int
+    ) -> NDArray[np.uint8]:
+        """Cut the frames that the windows of `first` to `end` of a clip look at.
+
+        Returns:
+            (past_frames + end - first + future_frames, H, W, C).
+        """
+        start, stop = first - self.past_frames, end + self.future_frames
+        inside = frames[max(start, clip[0]) : min(stop, clip[1])]
+        if len(inside) == stop - start:
+            return inside
+        result = np.empty((stop - start, *frames.shape[1:]), np.uint8)
+        result[:] = self.fill
+        before = max(0, clip[0] - start)
+        result[before : before + len(inside)] = inside
+        return result
+
 
 @dataclass(frozen=True, slots=True)
 class Footage:
@@ -27,28 +70,33 @@ class Footage:
     clips: tuple[tuple[int, int], ...]
     """(first, first after) frame of each uninterrupted stretch."""
 
-    def labelled_windows(self, past_frames: int) -> list[int]:
-        """Frames that are labelled and have `past_frames` earlier ones in their clip."""
-        known = (self.labels != NOT_LABELLED).all(axis=1)
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """(T,) frames whose behaviors are all labelled."""
+        return np.asarray((self.labels != NOT_LABELLED).all(axis=1))
+
+    def labelled_windows(self, shape: WindowShape) -> list[tuple[int, tuple[int, int]]]:
+        """List (frame, its clip) of the labelled frames that have a window."""
+        known = self.known
         return [
-            frame
-            for first, end in self.clips
-            for frame in range(first + past_frames, end)
-            if known[frame]
+            (frame, clip) for clip in self.clips for frame in shape.answered(*clip) if known[frame]
         ]
 
-    def labelled_stretches(self, past_frames: int, longest: int) -> list[tuple[int, int]]:
-        """Cut the frames with enough past into (first, first after) stretches within clips.
+    def labelled_stretches(
+        self, shape: WindowShape, longest: int
+    ) -> list[tuple[int, int, tuple[int, int]]]:
+        """Cut the frames that have a window into (first, first after, clip).
 
         A stretch is at most `longest` frames and holds at least one labelled frame.
         """
-        known = (self.labels != NOT_LABELLED).all(axis=1)
+        known = self.known
         stretches = []
-        for clip_first, end in self.clips:
-            for first in range(clip_first + past_frames, end, longest):
-                stretch = (first, min(first + longest, end))
-                if known[stretch[0] : stretch[1]].any():
-                    stretches.append(stretch)
+        for clip in self.clips:
+            answered = shape.answered(*clip)
+            for first in range(answered.start, answered.stop, longest):
+                end = min(first + longest, answered.stop)
+                if known[first:end].any():
+                    stretches.append((first, end, clip))
         return stretches
 
 
@@ -84,6 +132,44 @@ def decode_video(path: Path) -> Iterator[NDArray[np.uint8]]:
                 yield frame.to_ndarray(format="rgb24")
     except (av.FFmpegError, IndexError) as error:
         raise InvalidLabels(f"{path} cannot be decoded: {error}; restore it") from error
+
+
+def color_statistics(
+    recordings: Sequence[BehaviorRecording], every: int = 25
+) -> tuple[Color, Color]:
+    """Return mean and standard deviation of red, green and blue in [0, 1].
+
+    Args:
+        recordings: all that count.
+        every: which share of the frames is looked at; others are decoded only.
+
+    Raises:
+        InvalidLabels: a video cannot be decoded.
+    """
+    count, total, squares = 0, np.zeros(3), np.zeros(3)
+    for recording in recordings:
+        try:
+            with av.open(str(recording.video)) as container:
+                container.streams.video[0].thread_type = "AUTO"
+                for index, frame in enumerate(container.decode(video=0)):
+                    if index % every:
+                        continue
+                    pixels = frame.to_ndarray(format="rgb24").reshape(-1, 3) / 255.0
+                    count += len(pixels)
+                    total += pixels.sum(axis=0)
+                    squares += (pixels * pixels).sum(axis=0)
+        except (av.FFmpegError, IndexError) as error:
+            raise InvalidLabels(
+                f"{recording.video} cannot be decoded: {error}; restore it"
+            ) from error
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean * mean, 1e-4))
+    return _color(mean), _color(std)
+
+
+def _color(values: NDArray[np.float64]) -> Color:
+    red, green, blue = (round(float(one), 4) for one in values)
+    return red, green, blue
 
 
 def video_rate_hz(path: Path) -> float:

@@ -1,4 +1,4 @@
-"""The behavior data sets: flow pairs, labelled windows and stretches, never across a clip limit."""
+"""The behavior data sets: frames to flow, windows and stretches, never across a clip limit."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -12,11 +12,11 @@ from torch.utils.data import Dataset
 
 from service.errors import InvalidConfig
 from training.data.behavior_augment import ClipAugmenter
-from training.data.behavior_frames import Footage
+from training.data.behavior_frames import Footage, WindowShape
 
 
 class WindowSample(TypedDict):
-    """A window and the label of its last frame; batches have an axis B in front."""
+    """A window and the label of its answered frame; batches have an axis B in front."""
 
     frames: Tensor
     """(F + 1, H, W, C) uint8."""
@@ -29,19 +29,23 @@ class SequenceSample(TypedDict):
 
     features: Tensor
     """(T, D) float32; zeros after the end of a shorter stretch."""
+    valid: Tensor
+    """(T,) float32; 1 up to the end of the stretch, then 0."""
     labels: Tensor
     """(T, C) int8; -1 where not labelled and after the end."""
 
 
-class FlowPairs(Dataset[Tensor]):
-    """Random pairs of near frames, (2, H, W, C) uint8, forward or backward in time.
+class FlowClips(Dataset[Tensor]):
+    """Random near frames, (W, H, W_px, C) uint8, forward or backward in time.
 
     Args:
-        footage: recordings; both frames of a pair are of one clip.
-        augmenter: changes both frames alike.
-        widest_gap: frames between the two, drawn from 1; animals often move less than a px from
+        footage: recordings; all frames of a sample are of one clip.
+        length: W.
+        augmenter: changes all frames alike.
+        widest_gap: steps between two frames, drawn from 1; animals often move less than a px from
             one frame to the next, which teaches little.
-        shift_px: half of the pairs are also displaced against each other by up to this, px.
+        shift_px: in half of the samples each frame is also displaced against the one before by up
+            to this, px.
         seed: of all choices. A key is (epoch, index), so that a resumed training sees what
             comes next.
     """
@@ -49,6 +53,7 @@ class FlowPairs(Dataset[Tensor]):
     def __init__(
         self,
         footage: Sequence[Footage],
+        length: int,
         augmenter: ClipAugmenter,
         *,
         widest_gap: int = 1,
@@ -56,23 +61,28 @@ class FlowPairs(Dataset[Tensor]):
         seed: int,
     ) -> None:
         self._footage = footage
-        self._pairs = [flow_pairs(footage, gap) for gap in range(1, widest_gap + 1)]
+        self._length = length
+        self._places = flow_places(footage, length, widest_gap)
         self._augmenter = augmenter
         self._shift_px = shift_px
         self._seed = seed
 
     def __getitem__(self, key: tuple[int, int]) -> Tensor:
-        """Return pair `index` of the epoch."""
+        """Return sample `index` of the epoch."""
         random = np.random.default_rng((self._seed, *key))
-        gap = int(random.integers(len(self._pairs)))
-        recording, frame = self._pairs[gap][int(random.integers(len(self._pairs[gap])))]
-        pair = self._footage[recording].frames[[frame, frame + gap + 1]]
+        gap = int(random.integers(len(self._places)))
+        recording, frame = self._places[gap][int(random.integers(len(self._places[gap])))]
+        step = gap + 1
+        chosen = [frame + step * place for place in range(self._length)]
+        clip = self._footage[recording].frames[chosen]
         if random.random() < 0.5:
-            pair = pair[::-1]
-        pair = self._augmenter(pair, random)
+            clip = clip[::-1]
+        clip = self._augmenter(clip, random)
         if random.random() < 0.5 and self._shift_px:
-            pair[1] = _displace(pair[1], random.uniform(-self._shift_px, self._shift_px, 2))
-        return torch.from_numpy(pair)
+            offset_px = random.uniform(-self._shift_px, self._shift_px, 2)
+            for place in range(1, self._length):
+                clip[place] = _displace(clip[place], place * offset_px)
+        return torch.from_numpy(clip)
 
 
 class TrainingWindows(Dataset[WindowSample]):
@@ -80,7 +90,7 @@ class TrainingWindows(Dataset[WindowSample]):
 
     Args:
         footage: recordings.
-        past_frames: F, frames before the labelled one.
+        shape: which frames the labelled one is seen with.
         augmenter: changes each window.
         oversampling_exponent: a window is drawn with weight (1 / share of its rarest present
             behavior) ** exponent; 0 draws all alike.
@@ -90,27 +100,28 @@ class TrainingWindows(Dataset[WindowSample]):
     def __init__(
         self,
         footage: Sequence[Footage],
-        past_frames: int,
+        shape: WindowShape,
         augmenter: ClipAugmenter,
         *,
         oversampling_exponent: float,
         seed: int,
     ) -> None:
         self._footage = footage
-        self._past_frames = past_frames
+        self._shape = shape
         self._augmenter = augmenter
         self._seed = seed
-        self._windows = labelled_windows(footage, past_frames)
-        labels = np.stack([footage[one].labels[frame] for one, frame in self._windows])
+        self._windows = labelled_windows(footage, shape)
+        labels = np.stack([footage[one].labels[frame] for one, frame, _ in self._windows])
         self._cumulative = sampling_weights(labels, oversampling_exponent).cumsum()
 
     def __getitem__(self, key: tuple[int, int]) -> WindowSample:
         """Return window `index` of the epoch."""
         random = np.random.default_rng((self._seed, *key))
         drawn = np.searchsorted(self._cumulative, random.random() * self._cumulative[-1])
-        recording, frame = self._windows[min(int(drawn), len(self._windows) - 1)]
+        recording, frame, clip = self._windows[min(int(drawn), len(self._windows) - 1)]
         footage = self._footage[recording]
-        frames = self._augmenter(footage.frames[frame - self._past_frames : frame + 1], random)
+        window = self._shape.around(footage.frames, clip, frame, frame + 1)
+        frames = self._augmenter(window, random)
         labels = footage.labels[frame]
         return WindowSample(frames=torch.from_numpy(frames), labels=torch.from_numpy(labels))
 
@@ -118,16 +129,16 @@ class TrainingWindows(Dataset[WindowSample]):
 class HeldOutWindows(Dataset[WindowSample]):
     """Windows as the server cuts them, every `stride`-th labelled frame."""
 
-    def __init__(self, footage: Sequence[Footage], past_frames: int, *, stride: int) -> None:
+    def __init__(self, footage: Sequence[Footage], shape: WindowShape, *, stride: int) -> None:
         self._footage = footage
-        self._past_frames = past_frames
-        self._windows = labelled_windows(footage, past_frames)[::stride]
+        self._shape = shape
+        self._windows = labelled_windows(footage, shape)[::stride]
 
     def __getitem__(self, index: int) -> WindowSample:
         """Return window `index`."""
-        recording, frame = self._windows[index]
+        recording, frame, clip = self._windows[index]
         footage = self._footage[recording]
-        frames = footage.frames[frame - self._past_frames : frame + 1]
+        frames = self._shape.around(footage.frames, clip, frame, frame + 1)
         return WindowSample(
             frames=torch.from_numpy(frames), labels=torch.from_numpy(footage.labels[frame])
         )
@@ -149,8 +160,10 @@ class FeatureStretches(Dataset[SequenceSample]):
         """Return stretch `index`."""
         features, labels = self._stretches[index]
         padding = ((0, self._length - len(features)), (0, 0))
+        valid = np.arange(self._length) < len(features)
         return SequenceSample(
             features=torch.from_numpy(np.pad(features, padding)),
+            valid=torch.from_numpy(valid.astype(np.float32)),
             labels=torch.from_numpy(np.pad(labels, padding, constant_values=-1)),
         )
 
@@ -158,40 +171,47 @@ class FeatureStretches(Dataset[SequenceSample]):
         return len(self._stretches)
 
 
-def flow_pairs(footage: Sequence[Footage], gap: int = 1) -> list[tuple[int, int]]:
-    """List (recording, first frame) of all pairs of frames within a clip, `gap` frames apart.
+def flow_places(
+    footage: Sequence[Footage], length: int, widest_gap: int
+) -> list[list[tuple[int, int]]]:
+    """List by step (1, 2, ...) the (recording, first frame) of `length` frames within a clip.
+
+    Steps that are too wide for every clip are left out.
 
     Raises:
-        InvalidConfig: there is none.
+        InvalidConfig: even neighboring frames have no place.
     """
-    pairs = [
-        (index, frame)
-        for index, one in enumerate(footage)
-        for first, end in one.clips
-        for frame in range(first, end - gap)
+    places = [
+        [
+            (index, frame)
+            for index, one in enumerate(footage)
+            for first, end in one.clips
+            for frame in range(first, end - (length - 1) * step)
+        ]
+        for step in range(1, widest_gap + 1)
     ]
-    if not pairs:
-        raise InvalidConfig(
-            f"no clip of any recording is longer than {gap} frames; give longer recordings"
-        )
-    return pairs
+    if not places[0]:
+        raise InvalidConfig(f"no clip of any recording has {length} frames; give longer recordings")
+    return [one for one in places if one]
 
 
-def labelled_windows(footage: Sequence[Footage], past_frames: int) -> list[tuple[int, int]]:
-    """List (recording, frame) of all labelled frames with enough past in their clip.
+def labelled_windows(
+    footage: Sequence[Footage], shape: WindowShape
+) -> list[tuple[int, int, tuple[int, int]]]:
+    """List (recording, frame, clip) of all labelled frames that have a window.
 
     Raises:
         InvalidConfig: there is none.
     """
     windows = [
-        (index, frame)
+        (index, frame, clip)
         for index, one in enumerate(footage)
-        for frame in one.labelled_windows(past_frames)
+        for frame, clip in one.labelled_windows(shape)
     ]
     if not windows:
         raise InvalidConfig(
-            f"no labelled frame has {past_frames} earlier frames in its clip; give longer clips "
-            "or fewer flow frames"
+            f"no labelled frame has {shape.past_frames} earlier and {shape.future_frames} later "
+            "frames in its clip; give longer clips or fewer flow frames"
         )
     return windows
 

@@ -3,14 +3,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from training.behavior.flow import (
-    FlowNetwork,
-    flow_loss,
-    gray_pairs,
-    normal_flow,
-    structural_similarity,
-    warp,
-)
+from training.behavior.flow import flow_loss, gray_pairs, structural_similarity, warp
+from training.behavior.networks.realtime_flow import RealtimeFlow, normal_flow
 
 pytestmark = pytest.mark.needs_train
 
@@ -24,19 +18,24 @@ def shifted_texture(x_px: int, y_px: int) -> torch.Tensor:
     return torch.cat([first, second], dim=1)
 
 
+def as_frames(pairs: torch.Tensor) -> torch.Tensor:
+    """(B, 2, H, W) gray levels in [0, 1] to (B, 2, H, W, 1) bytes."""
+    return (pairs.clamp(0, 1) * 255).round().to(torch.uint8)[..., None]
+
+
 def constant_flows(x_px: float, y_px: float) -> list[torch.Tensor]:
-    motion = torch.tensor([float(x_px), float(y_px)]).view(1, 2, 1, 1)
-    return [motion.expand(1, 2, 64 // scale, 96 // scale) for scale in (2, 4, 8, 16)]
+    motion = torch.tensor([float(x_px), float(y_px)]).view(1, 1, 2, 1, 1)
+    return [motion.expand(1, 1, 2, 64 // scale, 96 // scale) for scale in (2, 4, 8, 16)]
 
 
 @pytest.mark.parametrize(("x_px", "y_px"), [(4, 0), (0, -4), (2, 6)])
 def test_the_true_displacement_costs_less_than_none_and_less_than_its_opposite(
     x_px: int, y_px: int
 ) -> None:
-    pairs = shifted_texture(x_px, y_px)
-    true, figures = flow_loss(pairs, constant_flows(x_px, y_px))
-    none, still = flow_loss(pairs, constant_flows(0, 0))
-    opposite, _ = flow_loss(pairs, constant_flows(-x_px, -y_px))
+    frames = as_frames(shifted_texture(x_px, y_px))
+    true, figures = flow_loss(frames, constant_flows(x_px, y_px))
+    none, still = flow_loss(frames, constant_flows(0, 0))
+    opposite, _ = flow_loss(frames, constant_flows(-x_px, -y_px))
     assert true < none
     assert true < opposite
     assert figures["ssim"] > still["ssim"]
@@ -58,9 +57,32 @@ def test_identical_images_are_fully_similar() -> None:
 
 
 def test_rough_flow_costs_more_than_smooth_flow() -> None:
-    pairs = torch.full((1, 2, 64, 96), 0.5)
+    frames = torch.full((1, 2, 64, 96, 1), 128, dtype=torch.uint8)
     rough = [flow + torch.rand(flow.shape) for flow in constant_flows(0, 0)]
-    assert flow_loss(pairs, rough)[0] > flow_loss(pairs, constant_flows(0, 0))[0]
+    still = constant_flows(0, 0)
+    smooth_loss = flow_loss(frames, still)[0]
+    assert flow_loss(frames, rough)[0] > smooth_loss
+    unpunished = flow_loss(frames, rough, smoothness_factor=0)[0].item()
+    assert unpunished == pytest.approx(smooth_loss.item(), abs=1e-3)
+
+
+def test_flow_that_nothing_asks_for_costs_what_the_sparsity_says() -> None:
+    frames = torch.full((1, 2, 64, 96, 1), 128, dtype=torch.uint8)
+    moved, still = constant_flows(2, 0), constant_flows(0, 0)
+    cost = [float(flow_loss(frames, moved, sparsity_weight=weight)[0]) for weight in (0.0, 0.05)]
+    assert cost[0] == pytest.approx(float(flow_loss(frames, still)[0]), abs=1e-3)
+    assert cost[1] - cost[0] == pytest.approx(4 * 0.05 * 1.0, abs=1e-4)  # mean of 2 and 0, 4 scales
+
+
+def test_all_frames_of_a_clip_count() -> None:
+    moving = as_frames(shifted_texture(4, 0))
+    clip = torch.cat([moving, moving[:, 1:]], dim=1)  # moves, then stands still
+    flows = [
+        torch.cat([true, still], dim=1)
+        for true, still in zip(constant_flows(4, 0), constant_flows(0, 0), strict=True)
+    ]
+    turned = [one.flip(1) for one in flows]
+    assert flow_loss(clip, flows)[0] < flow_loss(clip, turned)[0]
 
 
 @pytest.mark.parametrize(("x_px", "y_px"), [(2, 0), (0, -2), (-1, 1)])
@@ -74,28 +96,26 @@ def test_the_first_guess_of_a_flow_points_along_the_motion(x_px: int, y_px: int)
 
 def test_the_network_learns_a_motion_without_labels() -> None:
     torch.manual_seed(0)
-    network = FlowNetwork(1, width=4)
+    network = RealtimeFlow(width=4)
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
-    pairs = shifted_texture(3, 0)[:, :, :32, :48]
+    frames = as_frames(shifted_texture(3, 0)[:, :, :32, :48])
     first = None
     for _ in range(30):
-        loss, _ = flow_loss(pairs, network(pairs))
+        loss, _ = flow_loss(frames, network(frames))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         first = loss.item() if first is None else first
     assert loss.item() < 0.8 * first
-    x_px = network(pairs)[0][:, 0, 4:-4, 4:-4].median()
+    x_px = network(frames)[0][:, 0, 0, 4:-4, 4:-4].median()
     assert 1.5 < x_px < 4.5
 
 
 @pytest.mark.parametrize(("width_px", "height_px"), [(96, 64), (90, 70), (100, 66)])
 def test_the_finest_flow_has_half_the_size_of_the_frames(width_px: int, height_px: int) -> None:
-    frames = torch.zeros((2, 3, height_px, width_px, 3), dtype=torch.uint8)
-    pairs = gray_pairs(frames)
-    assert pairs.shape == (4, 2, height_px, width_px)
-    flows = FlowNetwork(3).eval()(pairs)
-    assert flows[0].shape == (4, 2, height_px // 2, width_px // 2)
+    frames = torch.zeros((3, 2, height_px, width_px, 3), dtype=torch.uint8)
+    flows = RealtimeFlow().eval()(frames)
+    assert flows[0].shape == (3, 1, 2, height_px // 2, width_px // 2)
     assert len(flows) == 4
 
 

@@ -1,15 +1,17 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from service.errors import InvalidConfig
 from training.data.behavior_augment import ClipAugmenter, ClipAugmentSettings
-from training.data.behavior_frames import Footage, bout_lengths
+from training.data.behavior_frames import Footage, WindowShape, bout_lengths
 from training.data.behavior_windows import (
     FeatureStretches,
-    FlowPairs,
+    FlowClips,
     HeldOutWindows,
     TrainingWindows,
-    flow_pairs,
+    flow_places,
     sampling_weights,
 )
 
@@ -45,32 +47,52 @@ def levels(frames: object) -> list[int]:
     return [int(frame[0, 0, 0]) // 10 for frame in frames]
 
 
-def test_flow_pairs_stay_within_their_clip() -> None:
-    pairs = flow_pairs([make_footage()])
+PAST_3 = WindowShape(3)
+
+
+def test_frames_to_flow_are_neighbors_of_one_clip() -> None:
+    (pairs,) = flow_places([make_footage()], 2, 1)
     assert len(pairs) == 6 + 2 + 7
     assert all(clip_of(frame) == clip_of(frame + 1) for _, frame in pairs)
-    drawn = FlowPairs([make_footage()], ClipAugmenter(STILL), seed=1)
+    drawn = FlowClips([make_footage()], 2, ClipAugmenter(STILL), seed=1)
     seen = {tuple(levels(drawn[0, index].numpy())) for index in range(300)}
     assert all(abs(first - second) == 1 for first, second in seen)
     assert {tuple(sorted(pair)) for pair in seen} == {(frame, frame + 1) for _, frame in pairs}
 
 
-def test_wider_flow_pairs_stay_within_their_clip_too() -> None:
-    drawn = FlowPairs([make_footage()], ClipAugmenter(STILL), widest_gap=3, seed=1)
+@pytest.mark.parametrize("length", [2, 4])
+def test_wider_steps_stay_within_their_clip_too(length: int) -> None:
+    drawn = FlowClips([make_footage()], length, ClipAugmenter(STILL), widest_gap=3, seed=1)
     seen = [levels(drawn[0, index].numpy()) for index in range(300)]
-    assert {abs(first - second) for first, second in seen} == {1, 2, 3}
-    assert all(clip_of(first) == clip_of(second) for first, second in seen)
+    steps = [{after - before for before, after in pairwise(one)} for one in seen]
+    assert all(len(one) == 1 for one in steps)
+    possible = {1, 2, 3} if length == 2 else {1, 2}  # no clip has 3 * 3 + 1 frames
+    assert {abs(step) for one in steps for step in one} == possible
+    assert all(len({clip_of(frame) for frame in one}) == 1 for one in seen)
 
 
-def test_displaced_pairs_hold_the_first_frame_as_it_was() -> None:
-    drawn = FlowPairs([make_footage()], ClipAugmenter(STILL), shift_px=3.0, seed=1)
-    assert drawn[0, 0].shape == (2, 8, 8, 1)
-    with pytest.raises(InvalidConfig, match="no clip of any recording is longer than 8 frames"):
-        flow_pairs([make_footage()], 8)
+def test_displaced_frames_begin_with_the_first_as_it_was() -> None:
+    drawn = FlowClips([make_footage()], 3, ClipAugmenter(STILL), shift_px=3.0, seed=1)
+    assert drawn[0, 0].shape == (3, 8, 8, 1)
+    with pytest.raises(InvalidConfig, match="no clip of any recording has 9 frames"):
+        flow_places([make_footage()], 9, 3)
+
+
+def test_windows_beyond_the_ends_of_a_clip_are_filled() -> None:
+    shape = WindowShape(2, 1, fill=(7,))
+    windows = HeldOutWindows([make_footage()], shape, stride=1)
+    assert len(windows) == 7 + 3 + 8 - 1  # frame 5 is not labelled
+    values = [[int(frame[0, 0, 0]) for frame in windows[index]["frames"]] for index in range(9)]
+    assert values[0] == [7, 7, 0, 10]
+    assert values[5] == [40, 50, 60, 7]
+    assert values[6] == [7, 7, 70, 80]
+    assert values[8] == [70, 80, 90, 7]
+    short = WindowShape(5, 5, fill=(7,)).around(make_footage().frames, (7, 10), 8, 9)
+    assert [int(frame[0, 0, 0]) for frame in short] == [7] * 4 + [70, 80, 90] + [7] * 4
 
 
 def test_windows_stay_within_their_clip_and_leave_out_what_is_not_labelled() -> None:
-    windows = HeldOutWindows([make_footage()], 3, stride=1)
+    windows = HeldOutWindows([make_footage()], PAST_3, stride=1)
     found = [levels(windows[index]["frames"]) for index in range(len(windows))]
     assert [window[-1] for window in found] == [3, 4, 6, 15, 16, 17, 18, 19]
     for window in found:
@@ -81,7 +103,7 @@ def test_windows_stay_within_their_clip_and_leave_out_what_is_not_labelled() -> 
 def test_training_draws_the_same_windows_again_for_the_same_key() -> None:
     footage = make_footage()
     windows = TrainingWindows(
-        [footage], 3, ClipAugmenter(ClipAugmentSettings()), oversampling_exponent=0.5, seed=4
+        [footage], PAST_3, ClipAugmenter(ClipAugmentSettings()), oversampling_exponent=0.5, seed=4
     )
     first, again, other = windows[2, 5], windows[2, 5], windows[3, 5]
     assert (first["frames"] == again["frames"]).all()
@@ -122,13 +144,16 @@ def test_rare_behaviors_weigh_more() -> None:
 
 
 def test_clips_that_are_too_short_for_any_window_are_refused() -> None:
-    with pytest.raises(InvalidConfig, match="no labelled frame has 8 earlier frames"):
-        HeldOutWindows([make_footage()], 8, stride=1)
+    with pytest.raises(InvalidConfig, match="no labelled frame has 8 earlier and 0 later frames"):
+        HeldOutWindows([make_footage()], WindowShape(8), stride=1)
 
 
 def test_stretches_begin_after_the_past_and_end_with_their_clip() -> None:
     footage = make_footage()
-    assert footage.labelled_stretches(3, 3) == [(3, 6), (6, 7), (15, 18), (18, 20)]
+    first, second = CLIPS[0], CLIPS[2]
+    assert footage.labelled_stretches(PAST_3, 3) == [
+        (3, 6, first), (6, 7, first), (15, 18, second), (18, 20, second),
+    ]  # fmt: skip
 
 
 def test_shorter_stretches_are_padded_as_not_labelled() -> None:
@@ -137,6 +162,7 @@ def test_shorter_stretches_are_padded_as_not_labelled() -> None:
     assert sample["features"].shape == (4, 5)
     assert sample["features"][3].tolist() == [0.0] * 5
     assert sample["labels"][:, 0].tolist() == [1, 1, 1, -1]
+    assert sample["valid"].tolist() == [1, 1, 1, 0]
 
 
 def test_bout_lengths_are_cut_at_clips() -> None:

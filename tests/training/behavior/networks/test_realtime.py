@@ -2,14 +2,15 @@ import pytest
 import torch
 
 from training.backbones import create_backbone
-from training.behavior.model import FEATURE_SIZE, FeatureNetwork, SequenceHead
+from training.behavior.networks.causal_head import CausalHead
+from training.behavior.networks.realtime_features import RealtimeFeatures
 
 pytestmark = pytest.mark.needs_train
 
 
-def make_head() -> SequenceHead:
+def make_head() -> CausalHead:
     torch.manual_seed(2)
-    return SequenceHead(12, 3, width=8, dilations=(1, 2, 4), dropout=0.5).eval()
+    return CausalHead(12, 3, width=8, dilations=(1, 2, 4), dropout=0.5).eval()
 
 
 def test_frame_by_frame_gives_what_all_frames_at_once_give() -> None:
@@ -63,18 +64,18 @@ def test_the_state_is_flat_and_as_long_as_it_says() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_features_have_the_sizes_of_the_bundle(channels: int) -> None:
-    network = FeatureNetwork(
+    network = RealtimeFeatures(
         create_backbone("mobilenet_v2", weights="random"), flow_frames=4, behaviors=3, dropout=0.5
     ).eval()
     frames = torch.randint(0, 256, (2, 64, 96, channels), dtype=torch.uint8)
     features, logits = network(frames, torch.randn(2, 4, 2, 32, 48))
-    assert features.shape == (2, FEATURE_SIZE)
+    assert features.shape == (2, network.feature_size)
     assert logits.shape == (2, 3)
 
 
 def test_features_depend_on_frames_and_on_flows() -> None:
     torch.manual_seed(1)
-    network = FeatureNetwork(
+    network = RealtimeFeatures(
         create_backbone("mobilenet_v2", weights="random"), flow_frames=2, behaviors=3, dropout=0.0
     ).eval()
     frames = torch.randint(0, 256, (1, 64, 96, 1), dtype=torch.uint8)

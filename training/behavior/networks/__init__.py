@@ -1,0 +1,1 @@
+"""The networks of all behavior presets: flow generators, feature extractors, sequence models."""
