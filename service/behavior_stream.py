@@ -133,6 +133,12 @@ class BehaviorStream:
         self._due += (missed + 1) * self._stride
         return self._evaluate(frame_index, pixels)
 
+    def is_background(self, answer: BehaviorAnswer) -> bool:
+        """Whether none of the behaviors is present; False where it is not known."""
+        if answer.present is None:
+            return False
+        return bool(answer.present[0] if self._spec.exclusive else not answer.present.any())
+
     def miss(self, frame_index: int) -> BehaviorAnswer:
         """Answer for a frame that has no pixels; enough of them end the stretch."""
         if self._due is not None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from service.bout_tracker import BoutEvent
 from service.errors import EthostreamError
 from service.preprocess import CropRegion
 from service.values import BehaviorAnswer, BundleVersion, Poses
@@ -49,6 +50,10 @@ class LiveBehavior:
     answer: BehaviorAnswer
     capture_time_ns: int
     latency_seconds: float
+    is_background: bool = False
+    """None of the behaviors is present; False without context."""
+    bouts: tuple[BoutEvent, ...] = ()
+    """What this frame decided, where the client asked for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,8 @@ class Selection:
 
     loaded: LoadedBundle
     thresholds: dict[str, float] = field(default_factory=dict)
+    min_bout_frames: dict[str, int] = field(default_factory=dict)
+    bout_events: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from service import metrics
 from service.behavior_stream import BehaviorStream, choose_stride, choose_thresholds
 from service.behavior_stretch import forward, unchanged
+from service.bout_tracker import open_tracker
 from service.dynamic_crop import DynamicCrop, open_followers
 from service.errors import (
     EthostreamError,
@@ -161,6 +162,10 @@ class LiveSession:
             )
             for position, one in enumerate(options.selections)
             if one.loaded.bundle.manifest.behavior is not None
+        ]
+        self._trackers = [
+            open_tracker(options.selections[position], stream.stride)
+            for position, stream in self._behavior
         ]
         # Freshness needs short queues: one frame in work, the newest one waiting.
         self._max_in_work = self.credits if options.freshness == "all" else 1
@@ -447,10 +452,14 @@ class LiveSession:
         self._answers.put_nowait(None)
 
     async def _emit_behaviors(self, place: int, stream: BehaviorStream) -> None:
+        tracker = self._trackers[place]
         while (accepted := await self._ordered[1 + place].get()) is not None:
             answer = await accepted.behaviors[place]
             self._wake.set()
             latency = self._clock() - accepted.arrived
             key, capture = stream.loaded.key, accepted.frame.capture_time_ns
-            self._answers.put_nowait(LiveBehavior(key, answer, capture, latency))
+            bouts = tracker.add(answer) if tracker is not None else ()
+            self._answers.put_nowait(
+                LiveBehavior(key, answer, capture, latency, stream.is_background(answer), bouts)
+            )
         self._answers.put_nowait(None)

@@ -50,6 +50,10 @@ _FRESHNESS: dict[int, Freshness] = {
     inference_pb2.FRESHNESS_POLICY_LATEST: "latest",
     inference_pb2.FRESHNESS_POLICY_DEADLINE: "deadline",
 }
+_BOUT_EVENTS = {
+    "onset": behavior_pb2.BOUT_EVENT_KIND_ONSET,
+    "offset": behavior_pb2.BOUT_EVENT_KIND_OFFSET,
+}
 _SKIP_REASONS = {
     "replaced": inference_pb2.SKIP_REASON_REPLACED,
     "too_old": inference_pb2.SKIP_REASON_TOO_OLD,
@@ -68,10 +72,14 @@ def to_selections(
     selections = []
     for message in messages:
         loaded = repository.get(message.bundle.name, message.bundle.version)
-        thresholds = dict(message.thresholds)
-        if thresholds and loaded.bundle.manifest.behavior is None:
-            raise InvalidRequest(f"{loaded.key} is a pose bundle and takes no thresholds")
-        selections.append(Selection(loaded, thresholds))
+        thresholds, shortest = dict(message.thresholds), dict(message.min_bout_frames)
+        asked = bool(thresholds or shortest or message.bout_events)
+        if asked and loaded.bundle.manifest.behavior is None:
+            raise InvalidRequest(
+                f"{loaded.key} is a pose bundle and takes no thresholds, shortest bouts or bout "
+                "events; leave them out"
+            )
+        selections.append(Selection(loaded, thresholds, shortest, message.bout_events))
     return tuple(selections)
 
 
@@ -222,6 +230,13 @@ def from_behavior(behavior: LiveBehavior) -> behavior_pb2.BehaviorResult:
         probabilities=None if answer.probabilities is None else answer.probabilities.tolist(),
         present=None if answer.present is None else answer.present.tolist(),
         latency_ns=_ns(behavior.latency_seconds),
+        background=behavior.is_background,
+        bouts=[
+            behavior_pb2.BoutEvent(
+                behavior=one.behavior, kind=_BOUT_EVENTS[one.kind], frame_index=one.frame_index
+            )
+            for one in behavior.bouts
+        ],
     )
 
 

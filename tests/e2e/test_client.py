@@ -4,6 +4,7 @@ import ethostream
 import numpy as np
 import pytest
 
+from service.behavior import apply_bout_rule, runs
 from tests.e2e.wire import BEHAVIOR, POSE, read_frames
 
 
@@ -63,6 +64,37 @@ def test_a_followed_animal_is_found_with_the_crop_told_and_behavior_unchanged(se
         assert one.status is other.status
         if one.probabilities is not None:
             np.testing.assert_allclose(one.probabilities, other.probabilities, atol=0.02)
+
+
+def test_bouts_of_a_live_stream_are_those_of_its_answers(server, recordings):
+    frames = read_frames(recordings / "short.mp4")
+    shortest = {"locomotion": 3, "wall_contact": 3}
+    selection = ethostream.BundleSelection(
+        BEHAVIOR, thresholds=low_thresholds(), min_bout_frames=shortest, bout_events=True
+    )
+    with (
+        ethostream.Client(server.address) as client,
+        client.stream([selection], frame_rate_hz=30) as stream,
+    ):
+        for pixels in frames:
+            stream.send(pixels)
+        stream.finish()
+        results = [one for one in stream if isinstance(one, ethostream.BehaviorResult)]
+    for column, name in enumerate(results[0].behaviors):
+        if name not in shortest:
+            continue
+        shown = np.array([one.present is not None and bool(one.present[column]) for one in results])
+        kept = apply_bout_rule(shown[:, None], [shortest[name]])[:, 0]
+        onsets = {onset for onset, _ in runs(kept)}
+        told = [event for one in results for event in one.bouts if event.behavior == name]
+        assert {event.frame_index for event in told if event.kind == "onset"} == onsets
+    assert any(one.bouts for one in results)
+    assert not any(one.background and one.present is None for one in results)
+
+
+def low_thresholds() -> dict[str, float]:
+    """So low that something is present in a recording of two seconds."""
+    return {"locomotion": 0.05, "wall_contact": 0.05}
 
 
 def test_gray_bgr_and_jpeg_frames_find_the_same_animal(server, recordings):

@@ -88,11 +88,26 @@ async def test_every_frame_is_answered_once_in_order_and_in_px_of_the_sent_frame
 async def test_pose_and_behavior_share_one_stream(open_session, pose_bundle, behavior_bundle):
     session = open_session(pose_bundle, behavior_bundle())
     outcomes, behaviors = await run(session, [raw(index) for index in range(10)])
+    assert all(not one.bouts for one in behaviors)
     assert [one.kind for one in outcomes] == ["result"] * 10
     assert [one.answer.frame_index for one in behaviors] == list(range(10))
     assert [one.answer.status for one in behaviors] == [BehaviorStatus.NO_CONTEXT] * 2 + [
         BehaviorStatus.OK
     ] * 8
+
+
+async def test_bout_events_come_with_the_frame_that_decides_them(scheduler, behavior_bundle):
+    selection = Selection(behavior_bundle(), {}, {"bright": 4}, bout_events=True)
+    threads = ThreadPoolExecutor(1)
+    options = SessionOptions(selections=(selection,))
+    session = LiveSession("s", options, scheduler, SessionConfig(), threads)
+    session.start()
+    _, behaviors = await run(session, [raw(index) for index in range(10)])  # bright from frame 2
+    threads.shutdown()
+    told = {one.answer.frame_index: one.bouts for one in behaviors if one.bouts}
+    bright = [(at, one) for at, bouts in told.items() for one in bouts if one.behavior == "bright"]
+    assert [(at, one.kind, one.frame_index) for at, one in bright] == [(5, "onset", 2)]
+    assert not any(one.is_background for one in behaviors)
 
 
 async def test_the_end_of_a_stream_answers_the_frames_that_waited_for_later_ones(

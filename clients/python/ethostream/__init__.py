@@ -14,6 +14,7 @@ from ethostream.live import AsyncLiveStream
 from ethostream.values import (
     BehaviorResult,
     BehaviorStatus,
+    BoutEvent,
     BundleInfo,
     BundleSelection,
     Crop,
@@ -31,6 +32,7 @@ __all__ = [
     "AsyncLiveStream",
     "BehaviorResult",
     "BehaviorStatus",
+    "BoutEvent",
     "BundleInfo",
     "BundleSelection",
     "Client",

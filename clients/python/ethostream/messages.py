@@ -1,6 +1,7 @@
 """The one place that turns protobuf messages into the client's values and back."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from ethostream.values import (
     BehaviorModel,
     BehaviorResult,
     BehaviorStatus,
+    BoutEvent,
     BundleInfo,
     Bundles,
     BundleSelection,
@@ -29,6 +31,10 @@ from ethostream.values import (
     VideoStarted,
 )
 
+_BOUT_EVENTS: dict[int, Literal["onset", "offset"]] = {
+    behavior_pb2.BOUT_EVENT_KIND_ONSET: "onset",
+    behavior_pb2.BOUT_EVENT_KIND_OFFSET: "offset",
+}
 _SKIP = "SKIP_REASON_"
 _ERROR = "FRAME_ERROR_CODE_"
 
@@ -74,7 +80,10 @@ def _selection(bundle: str | BundleSelection) -> bundle_pb2.BundleSelection:
     if isinstance(bundle, str):
         return bundle_pb2.BundleSelection(bundle=reference(bundle))
     return bundle_pb2.BundleSelection(
-        bundle=reference(bundle.name, bundle.version), thresholds=dict(bundle.thresholds)
+        bundle=reference(bundle.name, bundle.version),
+        thresholds=dict(bundle.thresholds),
+        min_bout_frames=dict(bundle.min_bout_frames),
+        bout_events=bundle.bout_events,
     )
 
 
@@ -138,6 +147,12 @@ def behavior(message: behavior_pb2.BehaviorResult, behaviors: tuple[str, ...]) -
         probabilities=_floats(message.probabilities) if has_answer else None,
         present=np.array(message.present, dtype=np.bool_) if has_answer else None,
         latency_ns=message.latency_ns,
+        background=message.background,
+        bouts=tuple(
+            BoutEvent(one.behavior, _BOUT_EVENTS[one.kind], one.frame_index)
+            for one in message.bouts
+            if one.kind in _BOUT_EVENTS  # a newer server may tell more
+        ),
     )
 
 

@@ -64,6 +64,11 @@ class BundleSelection:
     """0 = the highest that is loaded."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """Behavior bundles: thresholds in (0, 1) by behavior name, instead of the bundle's own."""
+    min_bout_frames: Mapping[str, int] = field(default_factory=dict)
+    """Behavior bundles: shortest bouts by behavior name, frames at the bundle's rate, instead of
+    the bundle's own; bout events go by them."""
+    bout_events: bool = False
+    """Behavior bundles, live streams: tell onsets and offsets in `BehaviorResult.bouts`."""
 
 
 Bundles = str | BundleSelection | Sequence[str | BundleSelection]
@@ -205,6 +210,16 @@ class FrameOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class BoutEvent:
+    """The onset or offset of a bout; gaps and bouts under the shortest bout do not count."""
+
+    behavior: str
+    kind: Literal["onset", "offset"]
+    frame_index: int
+    """The first frame of the bout, or the first frame after it."""
+
+
+@dataclass(frozen=True, slots=True)
 class BehaviorResult:
     """What one behavior bundle says of one frame, later than its outcome by the look-ahead."""
 
@@ -221,6 +236,10 @@ class BehaviorResult:
     """(C,) by threshold, or the most probable one where exclusive; None without context."""
     latency_ns: int
     """From the frame's arrival to this answer, ns on the server's clock."""
+    background: bool = False
+    """None of the behaviors is present; False without context."""
+    bouts: tuple[BoutEvent, ...] = ()
+    """What this frame decided, where the selection has `bout_events`."""
 
 
 @dataclass(frozen=True, slots=True)

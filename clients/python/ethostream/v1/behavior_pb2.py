@@ -25,15 +25,19 @@ _sym_db = _symbol_database.Default()
 from ethostream.v1 import bundle_pb2 as ethostream_dot_v1_dot_bundle__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65thostream/v1/behavior.proto\x12\rethostream.v1\x1a\x1a\x65thostream/v1/bundle.proto\"\xd9\x01\n\x0e\x42\x65haviorResult\x12.\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1e.ethostream.v1.BundleReference\x12\x13\n\x0b\x66rame_index\x18\x02 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_ns\x18\x03 \x01(\x03\x12-\n\x06status\x18\x04 \x01(\x0e\x32\x1d.ethostream.v1.BehaviorStatus\x12\x15\n\rprobabilities\x18\x05 \x03(\x02\x12\x0f\n\x07present\x18\x06 \x03(\x08\x12\x12\n\nlatency_ns\x18\x07 \x01(\x03*\xbc\x01\n\x0e\x42\x65haviorStatus\x12\x1f\n\x1b\x42\x45HAVIOR_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x42\x45HAVIOR_STATUS_OK\x10\x01\x12\x18\n\x14\x42\x45HAVIOR_STATUS_HELD\x10\x02\x12\x1e\n\x1a\x42\x45HAVIOR_STATUS_NO_CONTEXT\x10\x03\x12\x1c\n\x18\x42\x45HAVIOR_STATUS_NO_FRAME\x10\x04\x12\x19\n\x15\x42\x45HAVIOR_STATUS_ERROR\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65thostream/v1/behavior.proto\x12\rethostream.v1\x1a\x1a\x65thostream/v1/bundle.proto\"^\n\tBoutEvent\x12\x10\n\x08\x62\x65havior\x18\x01 \x01(\t\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x1c.ethostream.v1.BoutEventKind\x12\x13\n\x0b\x66rame_index\x18\x03 \x01(\x04\"\x96\x02\n\x0e\x42\x65haviorResult\x12.\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1e.ethostream.v1.BundleReference\x12\x13\n\x0b\x66rame_index\x18\x02 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_ns\x18\x03 \x01(\x03\x12-\n\x06status\x18\x04 \x01(\x0e\x32\x1d.ethostream.v1.BehaviorStatus\x12\x15\n\rprobabilities\x18\x05 \x03(\x02\x12\x0f\n\x07present\x18\x06 \x03(\x08\x12\x12\n\nlatency_ns\x18\x07 \x01(\x03\x12\x12\n\nbackground\x18\x08 \x01(\x08\x12\'\n\x05\x62outs\x18\t \x03(\x0b\x32\x18.ethostream.v1.BoutEvent*\xbc\x01\n\x0e\x42\x65haviorStatus\x12\x1f\n\x1b\x42\x45HAVIOR_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x42\x45HAVIOR_STATUS_OK\x10\x01\x12\x18\n\x14\x42\x45HAVIOR_STATUS_HELD\x10\x02\x12\x1e\n\x1a\x42\x45HAVIOR_STATUS_NO_CONTEXT\x10\x03\x12\x1c\n\x18\x42\x45HAVIOR_STATUS_NO_FRAME\x10\x04\x12\x19\n\x15\x42\x45HAVIOR_STATUS_ERROR\x10\x05*g\n\rBoutEventKind\x12\x1f\n\x1b\x42OUT_EVENT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42OUT_EVENT_KIND_ONSET\x10\x01\x12\x1a\n\x16\x42OUT_EVENT_KIND_OFFSET\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ethostream.v1.behavior_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BEHAVIORSTATUS']._serialized_start=296
-  _globals['_BEHAVIORSTATUS']._serialized_end=484
-  _globals['_BEHAVIORRESULT']._serialized_start=76
-  _globals['_BEHAVIORRESULT']._serialized_end=293
+  _globals['_BEHAVIORSTATUS']._serialized_start=453
+  _globals['_BEHAVIORSTATUS']._serialized_end=641
+  _globals['_BOUTEVENTKIND']._serialized_start=643
+  _globals['_BOUTEVENTKIND']._serialized_end=746
+  _globals['_BOUTEVENT']._serialized_start=75
+  _globals['_BOUTEVENT']._serialized_end=169
+  _globals['_BEHAVIORRESULT']._serialized_start=172
+  _globals['_BEHAVIORRESULT']._serialized_end=450
 # @@protoc_insertion_point(module_scope)

@@ -60,6 +60,58 @@ BEHAVIOR_STATUS_ERROR: BehaviorStatus.ValueType  # 5
 """The engine failed on this frame; no probabilities."""
 Global___BehaviorStatus: typing_extensions.TypeAlias = BehaviorStatus
 
+class _BoutEventKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _BoutEventKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_BoutEventKind.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    BOUT_EVENT_KIND_UNSPECIFIED: _BoutEventKind.ValueType  # 0
+    """Not set."""
+    BOUT_EVENT_KIND_ONSET: _BoutEventKind.ValueType  # 1
+    """The behavior has been present for its shortest bout."""
+    BOUT_EVENT_KIND_OFFSET: _BoutEventKind.ValueType  # 2
+    """The behavior has been absent for as long."""
+
+class BoutEventKind(_BoutEventKind, metaclass=_BoutEventKindEnumTypeWrapper):
+    """What a bout event tells."""
+
+BOUT_EVENT_KIND_UNSPECIFIED: BoutEventKind.ValueType  # 0
+"""Not set."""
+BOUT_EVENT_KIND_ONSET: BoutEventKind.ValueType  # 1
+"""The behavior has been present for its shortest bout."""
+BOUT_EVENT_KIND_OFFSET: BoutEventKind.ValueType  # 2
+"""The behavior has been absent for as long."""
+Global___BoutEventKind: typing_extensions.TypeAlias = BoutEventKind
+
+@typing.final
+class BoutEvent(google.protobuf.message.Message):
+    """The onset or offset of a bout: gaps that are shorter than the shortest bout do not end it, and
+    shorter bouts are not told. A bout that is open when the stream ends has no offset.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BEHAVIOR_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    FRAME_INDEX_FIELD_NUMBER: builtins.int
+    behavior: builtins.str
+    """Name of the behavior."""
+    kind: Global___BoutEventKind.ValueType
+    """What it tells."""
+    frame_index: builtins.int
+    """The first frame of the bout, or the first frame after it: at or before the frame that decided."""
+    def __init__(
+        self,
+        *,
+        behavior: builtins.str = ...,
+        kind: Global___BoutEventKind.ValueType = ...,
+        frame_index: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["behavior", b"behavior", "frame_index", b"frame_index", "kind", b"kind"]) -> None: ...
+
+Global___BoutEvent: typing_extensions.TypeAlias = BoutEvent
+
 @typing.final
 class BehaviorResult(google.protobuf.message.Message):
     """What one behavior bundle says of one frame. Exactly one arrives for each accepted frame."""
@@ -73,6 +125,8 @@ class BehaviorResult(google.protobuf.message.Message):
     PROBABILITIES_FIELD_NUMBER: builtins.int
     PRESENT_FIELD_NUMBER: builtins.int
     LATENCY_NS_FIELD_NUMBER: builtins.int
+    BACKGROUND_FIELD_NUMBER: builtins.int
+    BOUTS_FIELD_NUMBER: builtins.int
     frame_index: builtins.int
     """The frame that this is for."""
     capture_time_ns: builtins.int
@@ -81,6 +135,10 @@ class BehaviorResult(google.protobuf.message.Message):
     """What it rests on."""
     latency_ns: builtins.int
     """From the frame's arrival to this answer, ns, on the server's monotonic clock."""
+    background: builtins.bool
+    """None of the behaviors is present (for exclusive bundles: the most probable one is background);
+    false without context.
+    """
     @property
     def bundle(self) -> ethostream.v1.bundle_pb2.BundleReference:
         """The bundle that answered."""
@@ -95,6 +153,10 @@ class BehaviorResult(google.protobuf.message.Message):
         one where exclusive. No bout rule is applied to live results.
         """
 
+    @property
+    def bouts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___BoutEvent]:
+        """What this frame decided, where the selection asked for bout events."""
+
     def __init__(
         self,
         *,
@@ -105,8 +167,10 @@ class BehaviorResult(google.protobuf.message.Message):
         probabilities: collections.abc.Iterable[builtins.float] | None = ...,
         present: collections.abc.Iterable[builtins.bool] | None = ...,
         latency_ns: builtins.int = ...,
+        background: builtins.bool = ...,
+        bouts: collections.abc.Iterable[Global___BoutEvent] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["bundle", b"bundle"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bundle", b"bundle", "capture_time_ns", b"capture_time_ns", "frame_index", b"frame_index", "latency_ns", b"latency_ns", "present", b"present", "probabilities", b"probabilities", "status", b"status"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["background", b"background", "bouts", b"bouts", "bundle", b"bundle", "capture_time_ns", b"capture_time_ns", "frame_index", b"frame_index", "latency_ns", b"latency_ns", "present", b"present", "probabilities", b"probabilities", "status", b"status"]) -> None: ...
 
 Global___BehaviorResult: typing_extensions.TypeAlias = BehaviorResult

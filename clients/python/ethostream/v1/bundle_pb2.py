@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65thostream/v1/bundle.proto\x12\rethostream.v1\"0\n\x0f\x42undleReference\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"\xb8\x01\n\x0f\x42undleSelection\x12.\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1e.ethostream.v1.BundleReference\x12\x42\n\nthresholds\x18\x02 \x03(\x0b\x32..ethostream.v1.BundleSelection.ThresholdsEntry\x1a\x31\n\x0fThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"-\n\x0cKeypointPair\x12\r\n\x05\x66irst\x18\x01 \x01(\t\x12\x0e\n\x06second\x18\x02 \x01(\t\"\xc8\x01\n\tPoseModel\x12\x11\n\tkeypoints\x18\x01 \x03(\t\x12-\n\x08skeleton\x18\x02 \x03(\x0b\x32\x1b.ethostream.v1.KeypointPair\x12/\n\nleft_right\x18\x03 \x03(\x0b\x32\x1b.ethostream.v1.KeypointPair\x12\x13\n\x0bmax_animals\x18\x04 \x01(\r\x12\x19\n\x11\x63onfidence_cutoff\x18\x05 \x01(\x02\x12\x18\n\x10unique_keypoints\x18\x06 \x03(\t\"\xdb\x01\n\rBehaviorModel\x12\x11\n\tbehaviors\x18\x01 \x03(\t\x12\x11\n\texclusive\x18\x02 \x01(\x08\x12\x12\n\nthresholds\x18\x03 \x03(\x02\x12\x17\n\x0fmin_bout_frames\x18\x04 \x03(\r\x12\x15\n\rframe_rate_hz\x18\x05 \x01(\x01\x12\x1c\n\x14\x66rame_rate_tolerance\x18\x06 \x01(\x01\x12\x13\n\x0bpast_frames\x18\x07 \x01(\r\x12\x15\n\rfuture_frames\x18\x08 \x01(\r\x12\x16\n\x0emax_gap_frames\x18\t \x01(\r\"\x80\x04\n\nBundleInfo\x12.\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1e.ethostream.v1.BundleReference\x12!\n\x04task\x18\x02 \x01(\x0e\x32\x13.ethostream.v1.Task\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12)\n\x05state\x18\x04 \x01(\x0e\x32\x1a.ethostream.v1.BundleState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x16\n\x0einput_width_px\x18\x06 \x01(\r\x12\x17\n\x0finput_height_px\x18\x07 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x08 \x01(\t\x12\x11\n\tprecision\x18\t \x01(\t\x12&\n\x04pose\x18\n \x01(\x0b\x32\x18.ethostream.v1.PoseModel\x12.\n\x08\x62\x65havior\x18\x0b \x01(\x0b\x32\x1c.ethostream.v1.BehaviorModel\x12\x37\n\x07metrics\x18\x0c \x03(\x0b\x32&.ethostream.v1.BundleInfo.MetricsEntry\x12\x0c\n\x04\x63\x61rd\x18\r \x01(\t\x12\x13\n\x0bparity_json\x18\x0e \x01(\t\x12\x17\n\x0fmanifest_sha256\x18\x0f \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*>\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\r\n\tTASK_POSE\x10\x01\x12\x11\n\rTASK_BEHAVIOR\x10\x02*\xae\x01\n\x0b\x42undleState\x12\x1c\n\x18\x42UNDLE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42UNDLE_STATE_AVAILABLE\x10\x01\x12\x18\n\x14\x42UNDLE_STATE_LOADING\x10\x02\x12\x16\n\x12\x42UNDLE_STATE_READY\x10\x03\x12\x1a\n\x16\x42UNDLE_STATE_UNLOADING\x10\x04\x12\x17\n\x13\x42UNDLE_STATE_FAILED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65thostream/v1/bundle.proto\x12\rethostream.v1\"0\n\x0f\x42undleReference\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"\xcf\x02\n\x0f\x42undleSelection\x12.\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1e.ethostream.v1.BundleReference\x12\x42\n\nthresholds\x18\x02 \x03(\x0b\x32..ethostream.v1.BundleSelection.ThresholdsEntry\x12J\n\x0fmin_bout_frames\x18\x03 \x03(\x0b\x32\x31.ethostream.v1.BundleSelection.MinBoutFramesEntry\x12\x13\n\x0b\x62out_events\x18\x04 \x01(\x08\x1a\x31\n\x0fThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x1a\x34\n\x12MinBoutFramesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"-\n\x0cKeypointPair\x12\r\n\x05\x66irst\x18\x01 \x01(\t\x12\x0e\n\x06second\x18\x02 \x01(\t\"\xc8\x01\n\tPoseModel\x12\x11\n\tkeypoints\x18\x01 \x03(\t\x12-\n\x08skeleton\x18\x02 \x03(\x0b\x32\x1b.ethostream.v1.KeypointPair\x12/\n\nleft_right\x18\x03 \x03(\x0b\x32\x1b.ethostream.v1.KeypointPair\x12\x13\n\x0bmax_animals\x18\x04 \x01(\r\x12\x19\n\x11\x63onfidence_cutoff\x18\x05 \x01(\x02\x12\x18\n\x10unique_keypoints\x18\x06 \x03(\t\"\xdb\x01\n\rBehaviorModel\x12\x11\n\tbehaviors\x18\x01 \x03(\t\x12\x11\n\texclusive\x18\x02 \x01(\x08\x12\x12\n\nthresholds\x18\x03 \x03(\x02\x12\x17\n\x0fmin_bout_frames\x18\x04 \x03(\r\x12\x15\n\rframe_rate_hz\x18\x05 \x01(\x01\x12\x1c\n\x14\x66rame_rate_tolerance\x18\x06 \x01(\x01\x12\x13\n\x0bpast_frames\x18\x07 \x01(\r\x12\x15\n\rfuture_frames\x18\x08 \x01(\r\x12\x16\n\x0emax_gap_frames\x18\t \x01(\r\"\x80\x04\n\nBundleInfo\x12.\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1e.ethostream.v1.BundleReference\x12!\n\x04task\x18\x02 \x01(\x0e\x32\x13.ethostream.v1.Task\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12)\n\x05state\x18\x04 \x01(\x0e\x32\x1a.ethostream.v1.BundleState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x16\n\x0einput_width_px\x18\x06 \x01(\r\x12\x17\n\x0finput_height_px\x18\x07 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x08 \x01(\t\x12\x11\n\tprecision\x18\t \x01(\t\x12&\n\x04pose\x18\n \x01(\x0b\x32\x18.ethostream.v1.PoseModel\x12.\n\x08\x62\x65havior\x18\x0b \x01(\x0b\x32\x1c.ethostream.v1.BehaviorModel\x12\x37\n\x07metrics\x18\x0c \x03(\x0b\x32&.ethostream.v1.BundleInfo.MetricsEntry\x12\x0c\n\x04\x63\x61rd\x18\r \x01(\t\x12\x13\n\x0bparity_json\x18\x0e \x01(\t\x12\x17\n\x0fmanifest_sha256\x18\x0f \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*>\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\r\n\tTASK_POSE\x10\x01\x12\x11\n\rTASK_BEHAVIOR\x10\x02*\xae\x01\n\x0b\x42undleState\x12\x1c\n\x18\x42UNDLE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42UNDLE_STATE_AVAILABLE\x10\x01\x12\x18\n\x14\x42UNDLE_STATE_LOADING\x10\x02\x12\x16\n\x12\x42UNDLE_STATE_READY\x10\x03\x12\x1a\n\x16\x42UNDLE_STATE_UNLOADING\x10\x04\x12\x17\n\x13\x42UNDLE_STATE_FAILED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,26 +33,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BUNDLESELECTION_THRESHOLDSENTRY']._loaded_options = None
   _globals['_BUNDLESELECTION_THRESHOLDSENTRY']._serialized_options = b'8\001'
+  _globals['_BUNDLESELECTION_MINBOUTFRAMESENTRY']._loaded_options = None
+  _globals['_BUNDLESELECTION_MINBOUTFRAMESENTRY']._serialized_options = b'8\001'
   _globals['_BUNDLEINFO_METRICSENTRY']._loaded_options = None
   _globals['_BUNDLEINFO_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_TASK']._serialized_start=1269
-  _globals['_TASK']._serialized_end=1331
-  _globals['_BUNDLESTATE']._serialized_start=1334
-  _globals['_BUNDLESTATE']._serialized_end=1508
+  _globals['_TASK']._serialized_start=1420
+  _globals['_TASK']._serialized_end=1482
+  _globals['_BUNDLESTATE']._serialized_start=1485
+  _globals['_BUNDLESTATE']._serialized_end=1659
   _globals['_BUNDLEREFERENCE']._serialized_start=45
   _globals['_BUNDLEREFERENCE']._serialized_end=93
   _globals['_BUNDLESELECTION']._serialized_start=96
-  _globals['_BUNDLESELECTION']._serialized_end=280
-  _globals['_BUNDLESELECTION_THRESHOLDSENTRY']._serialized_start=231
-  _globals['_BUNDLESELECTION_THRESHOLDSENTRY']._serialized_end=280
-  _globals['_KEYPOINTPAIR']._serialized_start=282
-  _globals['_KEYPOINTPAIR']._serialized_end=327
-  _globals['_POSEMODEL']._serialized_start=330
-  _globals['_POSEMODEL']._serialized_end=530
-  _globals['_BEHAVIORMODEL']._serialized_start=533
-  _globals['_BEHAVIORMODEL']._serialized_end=752
-  _globals['_BUNDLEINFO']._serialized_start=755
-  _globals['_BUNDLEINFO']._serialized_end=1267
-  _globals['_BUNDLEINFO_METRICSENTRY']._serialized_start=1221
-  _globals['_BUNDLEINFO_METRICSENTRY']._serialized_end=1267
+  _globals['_BUNDLESELECTION']._serialized_end=431
+  _globals['_BUNDLESELECTION_THRESHOLDSENTRY']._serialized_start=328
+  _globals['_BUNDLESELECTION_THRESHOLDSENTRY']._serialized_end=377
+  _globals['_BUNDLESELECTION_MINBOUTFRAMESENTRY']._serialized_start=379
+  _globals['_BUNDLESELECTION_MINBOUTFRAMESENTRY']._serialized_end=431
+  _globals['_KEYPOINTPAIR']._serialized_start=433
+  _globals['_KEYPOINTPAIR']._serialized_end=478
+  _globals['_POSEMODEL']._serialized_start=481
+  _globals['_POSEMODEL']._serialized_end=681
+  _globals['_BEHAVIORMODEL']._serialized_start=684
+  _globals['_BEHAVIORMODEL']._serialized_end=903
+  _globals['_BUNDLEINFO']._serialized_start=906
+  _globals['_BUNDLEINFO']._serialized_end=1418
+  _globals['_BUNDLEINFO_METRICSENTRY']._serialized_start=1372
+  _globals['_BUNDLEINFO_METRICSENTRY']._serialized_end=1418
 # @@protoc_insertion_point(module_scope)

@@ -123,8 +123,28 @@ class BundleSelection(google.protobuf.message.Message):
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class MinBoutFramesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     BUNDLE_FIELD_NUMBER: builtins.int
     THRESHOLDS_FIELD_NUMBER: builtins.int
+    MIN_BOUT_FRAMES_FIELD_NUMBER: builtins.int
+    BOUT_EVENTS_FIELD_NUMBER: builtins.int
+    bout_events: builtins.bool
+    """Behavior bundles, live streams: tell onsets and offsets of bouts in the behavior results."""
     @property
     def bundle(self) -> Global___BundleReference:
         """The bundle."""
@@ -133,14 +153,22 @@ class BundleSelection(google.protobuf.message.Message):
     def thresholds(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
         """Behavior bundles: thresholds in (0, 1) by behavior name, instead of the bundle's own."""
 
+    @property
+    def min_bout_frames(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """Behavior bundles: shortest bouts by behavior name, frames at the bundle's rate, from 1, instead
+        of the bundle's own. They are what bout events go by.
+        """
+
     def __init__(
         self,
         *,
         bundle: Global___BundleReference | None = ...,
         thresholds: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
+        min_bout_frames: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        bout_events: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["bundle", b"bundle"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bundle", b"bundle", "thresholds", b"thresholds"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bout_events", b"bout_events", "bundle", b"bundle", "min_bout_frames", b"min_bout_frames", "thresholds", b"thresholds"]) -> None: ...
 
 Global___BundleSelection: typing_extensions.TypeAlias = BundleSelection
 
