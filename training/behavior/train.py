@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
-from lightning import LightningModule
+from lightning import Callback, LightningModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -69,13 +69,16 @@ _NO_CHANGE = ClipAugmentSettings(
 _BOUT_PERCENTILE = 1.0
 
 
-def train_behavior(run: Run, *, weights: Path | None, resume: bool) -> Path:
+def train_behavior(
+    run: Run, *, weights: Path | None, resume: bool, callbacks: Sequence[Callback] = ()
+) -> Path:
     """Train as the settings of `run` say, stage after stage, and return the run's folder.
 
     Args:
         run: a new run, or the one that is continued.
         weights: ImageNet weights of the backbone; not needed where the features are trained.
         resume: leave out finished stages and continue the unfinished one.
+        callbacks: of the trainings of all stages.
 
     Raises:
         InvalidLabels: the labelled data cannot be read, or changed since the run began.
@@ -93,10 +96,14 @@ def train_behavior(run: Run, *, weights: Path | None, resume: bool) -> Path:
     log.info("%d training and %d validation frames", _total(training), _total(validation))
 
     flow = new_flow(settings)
-    _train_flow(run, settings, flow, training, validation, resume=resume)
+    _train_flow(run, settings, flow, training, validation, resume=resume, callbacks=callbacks)
     features = new_features(settings, weights)
-    _train_features(run, settings, flow, features, training, validation, resume=resume)
-    held_out = _held_out_logits(run, settings, flow, features, training, validation, resume=resume)
+    _train_features(
+        run, settings, flow, features, training, validation, resume=resume, callbacks=callbacks
+    )
+    held_out = _held_out_logits(
+        run, settings, flow, features, training, validation, resume=resume, callbacks=callbacks
+    )
     _write_decisions(run, settings, training, *held_out)
     return run.directory
 
@@ -110,13 +117,24 @@ def _held_out_logits(
     validation: Sequence[Footage],
     *,
     resume: bool,
+    callbacks: Sequence[Callback],
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
     """Train the sequence, if there is one; return logits and labels of all validation frames."""
     sequence = new_sequence(settings, features.feature_size)
     if sequence is None:
         return stored_logits(flow, features, validation, settings)
     held_out = stored_features(flow, features, validation, settings)
-    _train_sequence(run, settings, flow, features, sequence, training, held_out, resume=resume)
+    _train_sequence(
+        run,
+        settings,
+        flow,
+        features,
+        sequence,
+        training,
+        held_out,
+        resume=resume,
+        callbacks=callbacks,
+    )
     sequence.eval()
     with torch.no_grad():
         logits = [
@@ -148,6 +166,7 @@ def _train_flow(
     validation: Sequence[Footage],
     *,
     resume: bool,
+    callbacks: Sequence[Callback],
 ) -> None:
     stage = settings.flow
     preset = PRESETS[settings.preset]
@@ -187,6 +206,7 @@ def _train_flow(
             sampler=[(0, index) for index in range(_HELD_OUT_CLIPS)],
         ),
         resume=resume,
+        callbacks=callbacks,
     )
     load_best(stage_run(run, "flow"), network)
 
@@ -200,6 +220,7 @@ def _train_features(
     validation: Sequence[Footage],
     *,
     resume: bool,
+    callbacks: Sequence[Callback],
 ) -> None:
     stage = settings.features
     counts, frames = _label_counts(training)
@@ -234,6 +255,7 @@ def _train_features(
         ),
         DataLoader(held_out, batch_size=stage.batch_size),
         resume=resume,
+        callbacks=callbacks,
     )
     load_best(stage_run(run, "features"), network)
 
@@ -248,6 +270,7 @@ def _train_sequence(
     held_out: list[tuple[NDArray[np.float32], NDArray[np.int8]]],
     *,
     resume: bool,
+    callbacks: Sequence[Callback],
 ) -> None:
     stage = settings.sequence
     if resume and is_finished(stage_run(run, "sequence")):
@@ -276,6 +299,7 @@ def _train_sequence(
         DataLoader(FeatureStretches(stretches, length), stage.batch_size, shuffle=True),
         DataLoader(FeatureStretches(held_out, length), stage.batch_size),
         resume=resume,
+        callbacks=callbacks,
     )
     load_best(stage_run(run, "sequence"), network)
 
@@ -289,6 +313,7 @@ def _fit(
     validation: "DataLoader[object]",
     *,
     resume: bool,
+    callbacks: Sequence[Callback],
 ) -> None:
     """Train one stage, unless it is finished and the run is continued."""
     stage = stage_run(run, name)
@@ -305,6 +330,7 @@ def _fit(
         monitor=MONITOR,
         mode="min",
         resume=resume and stage.last_checkpoint.is_file(),
+        callbacks=callbacks,
     )
     (stage.directory / "finished").touch()
 
