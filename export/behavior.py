@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from export.behavior_card import MeasuredRecordings, write_card
 from export.parity import ParityReport, Verdict, compare_engines
@@ -16,12 +14,10 @@ from export.to_onnx import export_graph
 from export.write_bundle import BundleDraft
 from service.behavior import present, probabilities
 from service.bundle import BehaviorSpec, Provenance
-from service.engine import Tensors, create_engine, default_threads
+from service.engine import create_engine, default_threads
 from training.behavior.evaluate import Prediction, predict
 from training.behavior.figures import summarize
-from training.behavior.networks.base import FlowGenerator
 from training.behavior.networks.causal_head import CausalHead
-from training.behavior.presets import SequenceModel, window_shape
 from training.behavior.settings import BehaviorTraining
 from training.behavior.stages import (
     Networks,
@@ -30,6 +26,7 @@ from training.behavior.stages import (
     read_run_data,
     read_settings,
 )
+from training.behavior.trained import FlowGraph, behavior_spec, sequence_names, torch_graphs
 from training.data.behavior_frames import Footage, load_footage
 from training.runs import Run
 
@@ -37,35 +34,6 @@ GATE = "fp32: at least 99.9 % of the thresholded frames equal; bf16: macro F1 at
 _FP32_EQUAL_SHARE, _BF16_F1_LOSS = 0.999, 0.01
 _PARITY_FRAMES = 2000
 """Whole recordings are compared until there are that many frames."""
-
-
-class FlowGraph(nn.Module):
-    """The flow graph that serves: the finest flows of a generator."""
-
-    def __init__(self, network: FlowGenerator) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """(B, W, H, W_px, C) uint8 to flows (B, W - 1, 2, H/2, W_px/2) in px per frame."""
-        finest: Tensor = self.network(frames)[0]
-        return finest
-
-
-class TorchGraph:
-    """A graph computed by torch in fp32: what engines are compared with."""
-
-    def __init__(self, module: nn.Module, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        self._module = module.eval()
-        self._inputs = tuple(inputs)
-        self._outputs = tuple(outputs)
-
-    def run(self, inputs: Tensors) -> Tensors:
-        """See `service.engine.Engine.run`."""
-        with torch.no_grad():
-            answers = self._module(*(torch.from_numpy(inputs[name]) for name in self._inputs))
-        values = answers if isinstance(answers, tuple) else (answers,)
-        return {name: value.numpy() for name, value in zip(self._outputs, values, strict=True)}
 
 
 def draft_bundle(
@@ -88,16 +56,10 @@ def draft_bundle(
     """
     settings = read_settings(run)
     networks = read_networks(run)
-    spec = _behavior_spec(run, settings, networks)
+    spec = behavior_spec(settings, read_decisions(run), networks)
     project = read_run_data(settings, list(data) or [Path(one) for one in settings.data])
     paths = export_behavior_graphs(networks, settings, folder)
-    references = {
-        "flow": TorchGraph(FlowGraph(networks.flow), ["frames"], ["flows"]),
-        "features": TorchGraph(networks.features, ["frames", "flows"], ["features", "logits"]),
-    }
-    if networks.sequence is not None:
-        names = _sequence_names(networks.sequence)
-        references["sequence"] = TorchGraph(networks.sequence, *names)
+    references = torch_graphs(networks)
     footage = load_footage(project.choose(run.split().test), settings.input)
     found = [predict(references, one, spec) for one in footage]
     parity = measure_parity(paths, footage, found, spec)
@@ -158,7 +120,7 @@ def export_behavior_graphs(
     )
     if networks.sequence is None:
         return {name: folder / f"{name}.onnx" for name in ("flow", "features")}
-    inputs, outputs = _sequence_names(networks.sequence)
+    inputs, outputs = sequence_names(networks.sequence)
     features = torch.zeros(2, 3, networks.features.feature_size)
     time_too: dict[int, str] = {0: "batch", 1: "time"}
     second = (
@@ -176,13 +138,6 @@ def export_behavior_graphs(
         metadata=metadata,
     )
     return {name: folder / f"{name}.onnx" for name in ("flow", "features", "sequence")}
-
-
-def _sequence_names(network: SequenceModel) -> tuple[list[str], list[str]]:
-    """Names of the inputs and outputs of the sequence graph."""
-    if isinstance(network, CausalHead):
-        return ["features", "state"], ["logits", "next_state"]
-    return ["features", "valid"], ["logits"]
 
 
 def measure_parity(
@@ -255,32 +210,3 @@ def measured_parts(
         for title, group in groups
         if group
     ]
-
-
-def _behavior_spec(run: Run, settings: BehaviorTraining, networks: Networks) -> BehaviorSpec:
-    decisions = read_decisions(run)
-    shape, sequence = window_shape(settings), networks.sequence
-    past, future = 0, 0
-    if sequence is not None and not isinstance(sequence, CausalHead):
-        past, future = sequence.past_frames, sequence.future_frames
-    kind: Literal["causal", "window", "none"] = "none"
-    if sequence is not None:
-        kind = "causal" if isinstance(sequence, CausalHead) else "window"
-    return BehaviorSpec(
-        behaviors=settings.behaviors,
-        exclusive=settings.exclusive,
-        thresholds=decisions.thresholds,
-        min_bout_frames=decisions.min_bout_frames,
-        frame_rate_hz=settings.frame_rate_hz,
-        flow_frames=settings.flow_frames,
-        past_frames=shape.past_frames,
-        future_frames=shape.future_frames + future,
-        flow_input_frames=networks.flow.input_frames,
-        feature_input_frames=networks.features.input_frames,
-        window_fill=settings.window_fill,
-        sequence=kind,
-        sequence_past_frames=past,
-        sequence_future_frames=future,
-        feature_size=networks.features.feature_size,
-        state_size=sequence.state_size if isinstance(sequence, CausalHead) else 0,
-    )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from service.bundle import BehaviorSpec, Bundle
+from service.bundle import BehaviorSpec, Bundle, InputSpec
 from service.engine import Tensors, choose_engine, create_engine
 from training.behavior.figures import SecondLabels, as_dict, from_logits, measure
 from training.behavior.invariance import draw_invariance, measure_invariance
@@ -58,10 +58,10 @@ class EvaluationOptions:
     """What is measured and written."""
 
     part: Literal["test", "all"] = "test"
-    """`test` takes the test recordings of the bundle's split.json, `all` every one."""
+    """`test` takes the test recordings of the split, `all` every one."""
     engine: str = "auto"
     precision: str = "auto"
-    threads: int
+    threads: int = 1
     second_labels: tuple[Path, ...] = ()
     """Folders with another person's labels of the same recordings."""
     report: Path | None = None
@@ -97,34 +97,59 @@ def evaluate_bundle(
         )
         for name in bundle.manifest.graph_names
     }
+    told = {
+        "bundle": f"{bundle.name}@{bundle.version}",
+        "part": options.part,
+        "engine": graphs["features"].engine,
+        "precision": graphs["features"].precision,
+    }
     recordings = _part(bundle, project, options.part)
+    return told | measure_recordings(
+        graphs, recordings, bundle.manifest.input, spec, options, title=told["bundle"]
+    )
+
+
+def measure_recordings(
+    graphs: Mapping[str, Graph],
+    recordings: Sequence[BehaviorRecording],
+    size: InputSpec,
+    spec: BehaviorSpec,
+    options: EvaluationOptions,
+    *,
+    title: str,
+) -> dict[str, object]:
+    """Compare what graphs say of labelled recordings with their labels.
+
+    Args:
+        graphs: flow, features and, where the spec has one, sequence.
+        recordings: labelled recordings.
+        size: what the graphs take.
+        spec: what they answer.
+        options: what is written beside the figures.
+        title: names the model in the report.
+
+    Returns:
+        The figures of `training.behavior.figures.as_dict`, the number of `recordings`, and
+        `invariance` where it is asked for.
+
+    Raises:
+        InvalidLabels: a video cannot be read.
+        InvalidConfig: no frame is both labelled and answered, or second labels do not fit.
+    """
 
     def footage() -> Iterator[Footage]:
         for recording in recordings:
-            yield load_footage([recording], bundle.manifest.input)[0]
+            yield load_footage([recording], size)[0]
 
     answers = from_logits(
         [predict(graphs, one, spec) for one in footage()], exclusive=spec.exclusive
     )
     second = _second_labels(options.second_labels, spec, {one.name for one in answers})
     figures = measure(answers, spec, second=second)
-    told: dict[str, object] = {
-        "bundle": f"{bundle.name}@{bundle.version}",
-        "part": options.part,
-        "recordings": len(answers),
-        "engine": graphs["features"].engine,
-        "precision": graphs["features"].precision,
-        **as_dict(figures),
-    }
+    told: dict[str, object] = {"recordings": len(answers), **as_dict(figures)}
     if options.report is not None:
-        write_report(
-            figures,
-            answers,
-            options.report,
-            title=f"{bundle.name}@{bundle.version}",
-            notes=f"{options.part} recordings, {told['engine']} {told['precision']}",
-            second=second,
-        )
+        notes = f"{options.part} recordings"
+        write_report(figures, answers, options.report, title=title, notes=notes, second=second)
     if options.invariance:
         found = measure_invariance(lambda one: predict(graphs, one, spec), list(footage()), spec)
         told["invariance"] = found.as_dict()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from service.bundle import Bundle
+    from training.behavior.evaluate import EvaluationOptions as BehaviorEvaluationOptions
     from training.pose.evaluate import EvaluationOptions, PoseMeasurement
 
 SUMMARY = "measure a bundle or a run on labelled data"
@@ -19,8 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "model",
         type=Path,
         metavar="BUNDLE|RUN",
-        help="folder with a bundle.json; or folder of a pose run, whose torch network is measured "
-        "and whose evaluation.json is written",
+        help="folder with a bundle.json; or folder of a run, whose torch networks are measured (a "
+        "pose run's evaluation.json is written)",
     )
     add(
         "data",
@@ -147,12 +148,18 @@ def _bundle_figures(arguments: argparse.Namespace) -> dict[str, object]:
 def _behavior_figures(
     bundle: "Bundle", arguments: argparse.Namespace, threads: int
 ) -> dict[str, object]:
+    from training.behavior.evaluate import evaluate_bundle
+
+    return evaluate_bundle(bundle, arguments.data, _behavior_options(arguments, threads))
+
+
+def _behavior_options(arguments: argparse.Namespace, threads: int) -> "BehaviorEvaluationOptions":
     from service.errors import InvalidConfig
-    from training.behavior.evaluate import EvaluationOptions, evaluate_bundle
+    from training.behavior.evaluate import EvaluationOptions
 
     if arguments.part == "training":
-        raise InvalidConfig("--part training is for pose bundles; give test or all")
-    options = EvaluationOptions(
+        raise InvalidConfig("--part training is for pose; give test or all")
+    return EvaluationOptions(
         part=arguments.part or "test",
         engine=arguments.engine,
         precision=arguments.precision,
@@ -161,7 +168,6 @@ def _behavior_figures(
         report=arguments.report,
         invariance=arguments.invariance,
     )
-    return evaluate_bundle(bundle, arguments.data, options)
 
 
 def _run_figures(arguments: argparse.Namespace) -> dict[str, object]:
@@ -173,6 +179,10 @@ def _run_figures(arguments: argparse.Namespace) -> dict[str, object]:
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     run = open_run(arguments.model)
+    if run.task == "behavior":
+        from training.behavior.trained import evaluate_run
+
+        return evaluate_run(run, arguments.data, _behavior_options(arguments, 1))
     measured = measure_run(run, arguments.data, part=arguments.part, options=_options(arguments))
     if not arguments.data and arguments.part is None:
         write_evaluation(run, measured)

@@ -1,4 +1,5 @@
 import argparse
+import json
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from training.behavior.stages import (
     split_recordings,
 )
 from training.behavior.train import train_behavior
+from training.commands import evaluate
 from training.data.behavior_labels import BehaviorProject, BehaviorRecording
 from training.data.labels import InvalidLabels
 from training.runs import Run, create_run, open_run
@@ -56,6 +58,21 @@ def test_a_run_holds_all_that_export_needs(trained: Run) -> None:
     assert len(decisions.thresholds) == 4
     assert all(0 < threshold < 1 for threshold in decisions.thresholds)
     assert all(shortest >= 1 for shortest in decisions.min_bout_frames)
+
+
+def test_a_run_is_measured_on_its_test_recordings(
+    trained: Run, behavior_project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    evaluate.configure(parser)
+    told = []
+    for more in ([], [str(behavior_project), "--part", "all"]):
+        arguments = parser.parse_args([str(trained.directory), *more, "--json"])
+        assert evaluate.run(arguments) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert [one["recordings"] for one in told] == [1, 3]
+    assert list(told[0]["per_recording"]) == ["mouse2"]
+    assert told[0]["engine"] == "torch:cpu"
 
 
 def test_a_finished_run_is_resumed_without_training_again(trained: Run) -> None:

@@ -1,0 +1,134 @@
+"""A trained behavior run as graphs: what its bundle would answer, computed by torch in fp32."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from service.bundle import BehaviorSpec
+from service.engine import Tensors
+from training.behavior.evaluate import EvaluationOptions, measure_recordings
+from training.behavior.networks.base import FlowGenerator
+from training.behavior.networks.causal_head import CausalHead
+from training.behavior.presets import SequenceModel, window_shape
+from training.behavior.settings import BehaviorTraining, Decisions
+from training.behavior.stages import (
+    Networks,
+    read_decisions,
+    read_networks,
+    read_run_data,
+    read_settings,
+)
+from training.data.behavior_labels import read_behavior_project
+from training.runs import Run
+
+
+def evaluate_run(run: Run, data: Sequence[Path], options: EvaluationOptions) -> dict[str, object]:
+    """Measure the best networks of a finished run, in fp32.
+
+    Args:
+        run: a behavior run.
+        data: labelled recordings; empty takes those that it was trained from.
+        options: what is measured and written; engine, precision and threads do not count.
+
+    Returns:
+        The figures of `training.behavior.evaluate.measure_recordings`, with what was measured.
+
+    Raises:
+        NotFound: the training has not finished.
+        InvalidLabels: the labelled data changed since, or cannot be read.
+        InvalidConfig: recordings are neither labelled nor answered.
+    """
+    settings, networks = read_settings(run), read_networks(run)
+    spec = behavior_spec(settings, read_decisions(run), networks)
+    if data:
+        project = read_behavior_project(
+            data, exclusive=settings.exclusive, behaviors=settings.behaviors
+        )
+    else:
+        project = read_run_data(settings, [Path(one) for one in settings.data])
+    chosen = project.choose(run.split().test) if options.part == "test" else project.recordings
+    told = {"run": run.name, "part": options.part, "engine": "torch:cpu", "precision": "fp32"}
+    return told | measure_recordings(
+        torch_graphs(networks), chosen, settings.input, spec, options, title=run.name
+    )
+
+
+def torch_graphs(networks: Networks) -> dict[str, "TorchGraph"]:
+    """Return the graphs of a bundle by their names."""
+    graphs = {
+        "flow": TorchGraph(FlowGraph(networks.flow), ["frames"], ["flows"]),
+        "features": TorchGraph(networks.features, ["frames", "flows"], ["features", "logits"]),
+    }
+    if networks.sequence is not None:
+        graphs["sequence"] = TorchGraph(networks.sequence, *sequence_names(networks.sequence))
+    return graphs
+
+
+def behavior_spec(
+    settings: BehaviorTraining, decisions: Decisions, networks: Networks
+) -> BehaviorSpec:
+    """Return what a bundle of these networks answers, and which frames an answer looks at."""
+    shape, sequence = window_shape(settings), networks.sequence
+    past, future = 0, 0
+    if sequence is not None and not isinstance(sequence, CausalHead):
+        past, future = sequence.past_frames, sequence.future_frames
+    kind: Literal["causal", "window", "none"] = "none"
+    if sequence is not None:
+        kind = "causal" if isinstance(sequence, CausalHead) else "window"
+    return BehaviorSpec(
+        behaviors=settings.behaviors,
+        exclusive=settings.exclusive,
+        thresholds=decisions.thresholds,
+        min_bout_frames=decisions.min_bout_frames,
+        frame_rate_hz=settings.frame_rate_hz,
+        flow_frames=settings.flow_frames,
+        past_frames=shape.past_frames,
+        future_frames=shape.future_frames + future,
+        flow_input_frames=networks.flow.input_frames,
+        feature_input_frames=networks.features.input_frames,
+        window_fill=settings.window_fill,
+        sequence=kind,
+        sequence_past_frames=past,
+        sequence_future_frames=future,
+        feature_size=networks.features.feature_size,
+        state_size=sequence.state_size if isinstance(sequence, CausalHead) else 0,
+    )
+
+
+def sequence_names(network: SequenceModel) -> tuple[list[str], list[str]]:
+    """Names of the inputs and outputs of the sequence graph."""
+    if isinstance(network, CausalHead):
+        return ["features", "state"], ["logits", "next_state"]
+    return ["features", "valid"], ["logits"]
+
+
+class FlowGraph(nn.Module):
+    """The flow graph that serves: the finest flows of a generator."""
+
+    def __init__(self, network: FlowGenerator) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(B, W, H, W_px, C) uint8 to flows (B, W - 1, 2, H/2, W_px/2) in px per frame."""
+        finest: Tensor = self.network(frames)[0]
+        return finest
+
+
+class TorchGraph:
+    """A graph computed by torch in fp32: what engines are compared with, and runs measured by."""
+
+    def __init__(self, module: nn.Module, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        self._module = module.eval()
+        self._inputs = tuple(inputs)
+        self._outputs = tuple(outputs)
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """See `service.engine.Engine.run`."""
+        with torch.no_grad():
+            answers = self._module(*(torch.from_numpy(inputs[name]) for name in self._inputs))
+        values = answers if isinstance(answers, tuple) else (answers,)
+        return {name: value.numpy() for name, value in zip(self._outputs, values, strict=True)}
