@@ -12,9 +12,8 @@ from service.behavior import runs
 from service.bundle import InputSpec
 from service.preprocess import to_model_input
 from training.data.behavior_labels import NOT_LABELLED, BehaviorRecording, check_frame_count
-from training.data.labels import InvalidLabels
-
-Color = tuple[float, float, float]
+from training.data.deepethogram import picture_files
+from training.data.labels import InvalidLabels, read_picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +120,14 @@ def load_footage(recordings: Sequence[BehaviorRecording], spec: InputSpec) -> li
 
 
 def decode_video(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """Yield the frames of a video as (H, W, 3) RGB.
+    """Yield the frames of a video, or of a folder of pictures, as (H, W, 3) RGB.
 
     Raises:
         InvalidLabels: it is no video that can be decoded.
     """
+    if path.is_dir():
+        yield from map(read_picture, picture_files(path))
+        return
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
@@ -134,50 +136,14 @@ def decode_video(path: Path) -> Iterator[NDArray[np.uint8]]:
         raise InvalidLabels(f"{path} cannot be decoded: {error}; restore it") from error
 
 
-def color_statistics(
-    recordings: Sequence[BehaviorRecording], every: int = 25
-) -> tuple[Color, Color]:
-    """Return mean and standard deviation of red, green and blue in [0, 1].
-
-    Args:
-        recordings: all that count.
-        every: which share of the frames is looked at; others are decoded only.
-
-    Raises:
-        InvalidLabels: a video cannot be decoded.
-    """
-    count, total, squares = 0, np.zeros(3), np.zeros(3)
-    for recording in recordings:
-        try:
-            with av.open(str(recording.video)) as container:
-                container.streams.video[0].thread_type = "AUTO"
-                for index, frame in enumerate(container.decode(video=0)):
-                    if index % every:
-                        continue
-                    pixels = frame.to_ndarray(format="rgb24").reshape(-1, 3) / 255.0
-                    count += len(pixels)
-                    total += pixels.sum(axis=0)
-                    squares += (pixels * pixels).sum(axis=0)
-        except (av.FFmpegError, IndexError) as error:
-            raise InvalidLabels(
-                f"{recording.video} cannot be decoded: {error}; restore it"
-            ) from error
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean * mean, 1e-4))
-    return _color(mean), _color(std)
-
-
-def _color(values: NDArray[np.float64]) -> Color:
-    red, green, blue = (round(float(one), 4) for one in values)
-    return red, green, blue
-
-
 def video_rate_hz(path: Path) -> float:
     """Return the mean frame rate that a video states.
 
     Raises:
-        InvalidLabels: it is no video, or states none.
+        InvalidLabels: it is no video, or states none, as folders of pictures do.
     """
+    if path.is_dir():
+        raise InvalidLabels(f"the pictures in {path} have no frame rate; give --frame-rate")
     try:
         with av.open(str(path)) as container:
             rate = container.streams.video[0].average_rate

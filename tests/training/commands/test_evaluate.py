@@ -51,13 +51,13 @@ def test_people_get_a_table_of_parts_and_keypoints(
     assert not trained.evaluation.exists()  # other data and parts are not the run's own figures
 
 
-def test_what_fits_neither_a_bundle_nor_a_run_is_refused(tmp_path: Path, project: Path) -> None:
+def test_what_fits_neither_a_bundle_nor_a_run_is_refused(project: Path) -> None:
     with pytest.raises(InvalidConfig, match="no data was named"):
         call(evaluate, MODELS / "openfield-mouse" / "1")
     with pytest.raises(InvalidConfig, match="holds how many animals"):
         call(evaluate, MODELS / "openfield-mouse" / "1", project, "--animals", "3")
-    with pytest.raises(InvalidConfig, match="are for pose bundles"):
-        call(evaluate, MODELS / "openfield-activity" / "1", project, "--report", tmp_path / "r")
+    with pytest.raises(InvalidConfig, match="--part training is for pose"):
+        call(evaluate, MODELS / "openfield-activity" / "1", project, "--part", "training")
     with pytest.raises(InvalidConfig, match="the data labels leftear"):
         call(evaluate, MODELS / "openfield-mouse" / "1", project, "--part", "all")
 

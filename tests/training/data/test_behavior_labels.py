@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -133,6 +134,125 @@ def test_a_damaged_video_is_refused_by_name(tmp_path: Path) -> None:
     project = read_behavior_project([tmp_path], exclusive=True)
     with pytest.raises(InvalidLabels, match=r"one\.mp4 cannot be decoded"):
         load_footage(project.recordings, spec)
+
+
+DEEPETHOGRAM = """\
+project:
+  class_names: [background, run, rear]
+  data_path: /home/another/cage_deepethogram/DATA
+"""
+
+
+def make_deepethogram(folder: Path, **tables: str) -> Path:
+    for name, text in tables.items():
+        write_into = folder / "DATA" / name
+        write_into.mkdir(parents=True)
+        write(write_into, text, name)
+    (folder / "project_config.yaml").write_text(DEEPETHOGRAM)
+    return folder
+
+
+def test_a_deepethogram_project_is_read_beside_a_flat_folder(tmp_path: Path) -> None:
+    text = ",background,rear,run\n0,1,0,0\n1,0,-1,1\n2,0,1,0\n"
+    unlabelled = ",background,run,rear\n0,-1,-1,-1\n"
+    project = make_deepethogram(tmp_path / "deg", one=text, two=unlabelled)
+    backup = project / "label-backups" / "then" / "DATA" / "one"
+    backup.mkdir(parents=True)
+    write(backup, text)
+    write(tmp_path / "flat", TABLE, "three")
+    found = read_behavior_project([project, tmp_path / "flat"], exclusive=False)
+    assert found.behaviors == ("run", "rear")  # those of the configuration
+    assert [one.name for one in found.recordings] == ["one", "three"]
+    assert found.recordings[0].labels.tolist() == [[0, 0], [1, -1], [0, 1]]
+    assert found.recordings[0].video == project / "DATA" / "one" / "one.mp4"
+    exclusive = read_behavior_project([project], exclusive=True)
+    assert exclusive.behaviors == ("background", "run", "rear")
+    assert exclusive.recordings[0].labels.tolist() == [[1, 0, 0], [-1, -1, -1], [0, 0, 1]]
+
+
+def test_backups_of_label_files_in_a_flat_folder_are_not_read(tmp_path: Path) -> None:
+    write(tmp_path, TABLE)
+    (tmp_path / "label-backups").mkdir()
+    (tmp_path / "label-backups" / "one_labels.csv").write_text(TABLE)
+    assert len(read_behavior_project([tmp_path], exclusive=False).recordings) == 1
+
+
+def test_what_is_wrong_in_a_deepethogram_project_is_named(tmp_path: Path) -> None:
+    half = ",background,run,rear\n0,-1,0,-1\n1,-1,1,-1\n"
+    with pytest.raises(InvalidLabels, match="rear is -1 throughout"):
+        read_behavior_project([make_deepethogram(tmp_path / "half", one=half)], exclusive=False)
+    nothing = make_deepethogram(tmp_path / "nothing", one=half.replace("0,-1,0", "0,-1,-1", 1))
+    (nothing / "DATA" / "one" / "one_labels.csv").write_text(",run,rear\n0,-1,-1\n")
+    with pytest.raises(InvalidLabels, match=r"no video of .* is labelled"):
+        read_behavior_project([nothing], exclusive=False)
+    other = make_deepethogram(tmp_path / "other", one=",run,jump\n0,1,0\n")
+    with pytest.raises(InvalidLabels, match="unknown jump; missing rear"):
+        read_behavior_project([other], exclusive=False)
+
+
+def test_pictures_of_a_project_are_the_video_and_count_in_the_hash(tmp_path: Path) -> None:
+    project = make_deepethogram(tmp_path, one=TABLE)
+    pictures = project / "DATA" / "one" / "one"
+    pictures.mkdir()
+    (pictures / "0.png").write_bytes(b"one picture")
+    found = read_behavior_project([project], exclusive=False)
+    assert found.recordings[0].video == pictures
+    before = found.sha256()
+    (pictures / "0.png").write_bytes(b"another one")
+    assert found.sha256() != before
+
+
+def test_h5_labels_of_a_project_have_the_names_of_its_configuration(tmp_path: Path) -> None:
+    project = make_deepethogram(tmp_path, one=TABLE)
+    (project / "DATA" / "one" / "one_labels.csv").unlink()
+    with h5py.File(project / "DATA" / "one" / "one_labels.h5", "w") as file:
+        file["labels"] = np.array([[1, 0, 0], [0, 1, 0], [-1, -1, -1]])
+    [recording] = read_behavior_project([project], exclusive=False).recordings
+    assert recording.labels.tolist() == [[0, 0], [1, 0], [-1, -1]]
+
+
+@pytest.fixture
+def scored(tmp_path: Path) -> Path:
+    """A folder with a video of 15 frames at 30 Hz and BORIS events of it."""
+    settings = SimulationSettings(width_px=64, height_px=64, duration_s=0.5)
+    files = write_recording(simulate(settings), tmp_path / "sim", name="mouse", codec="mjpeg")
+    folder = tmp_path / "scored"
+    folder.mkdir()
+    files.video.rename(folder / "mouse.avi")
+    (folder / "events.csv").write_text(
+        "Time,Media file path,Total length,FPS,Subject,Behavior,Status\n"
+        "0.1,/elsewhere/mouse.avi,0.5,30,,rear,START\n"
+        "0.2,/elsewhere/mouse.avi,0.5,30,,rear,STOP\n"
+    )
+    return folder
+
+
+def test_boris_events_are_read_as_a_file_or_a_folder(scored: Path) -> None:
+    for place in (scored, scored / "events.csv"):
+        project = read_behavior_project([place], exclusive=False)
+        assert project.behaviors == ("rear",)
+        [recording] = project.recordings
+        assert recording.name == "mouse"
+        assert recording.labels[:, 0].tolist() == [0, 0, 0, 1, 1, 1, *[0] * 9]
+        assert recording.clips == ((0, 15),)
+    exclusive = read_behavior_project([scored], exclusive=True)
+    assert exclusive.behaviors == ("background", "rear")
+    assert exclusive.recordings[0].labels.sum(axis=1).tolist() == [1] * 15
+
+
+def test_boris_events_take_the_behaviors_of_label_files_beside_them(
+    scored: Path, tmp_path: Path
+) -> None:
+    write(tmp_path / "flat", TABLE, "other")
+    project = read_behavior_project([scored, tmp_path / "flat"], exclusive=False)
+    assert project.behaviors == ("run", "rear")
+    labels = {one.name: one.labels for one in project.recordings}
+    assert labels["mouse"].sum(axis=0).tolist() == [0, 3]
+    with pytest.raises(InvalidLabels, match="unknown behavior 'rear' in row 3"):
+        read_behavior_project([scored], exclusive=False, behaviors=("run",))
+    (scored / "mouse.avi").unlink()
+    with pytest.raises(InvalidLabels, match="has no video mouse"):
+        read_behavior_project([scored], exclusive=False)
 
 
 @pytest.mark.real_data

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from training.data.behavior_table import read_label_file, write_label_table
+from training.data.labels import InvalidLabels
+
+BEHAVIORS = ("background", "run", "rear")
+
+
+def test_what_is_written_is_read_back_with_background_recomputed(tmp_path: Path) -> None:
+    path = tmp_path / "one_labels.csv"
+    labels = np.array([[0, 0], [1, 0], [-1, 1], [0, -1], [-1, -1]], np.int8)
+    write_label_table(path, labels, ("run", "rear"))
+    values, names = read_label_file(path)
+    assert names == BEHAVIORS
+    assert values[:, 1:].tolist() == labels.tolist()
+    assert values[:, 0].tolist() == [1, 0, 0, -1, -1]
+    assert path.read_text().startswith(",background,run,rear\n0,1,0,0\n")
+
+
+def test_h5_labels_take_the_names_that_are_given(tmp_path: Path) -> None:
+    path = tmp_path / "one_labels.h5"
+    values = np.array([[1, 0, 0], [0, 1, -1]], np.float32)
+    for dataset, stored, names in (
+        ("scores", values, BEHAVIORS),
+        ("labels", values[:, 1:], BEHAVIORS[1:]),
+    ):
+        with h5py.File(path, "w") as file:
+            file[dataset] = stored
+        found, found_names = read_label_file(path, BEHAVIORS)
+        assert found_names == names
+        assert found.tolist() == stored.tolist()
+
+
+def test_h5_files_that_hold_no_labels_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "one_labels.h5"
+    path.write_bytes(b"no HDF5")
+    with pytest.raises(InvalidLabels, match="is not a label file"):
+        read_label_file(path, BEHAVIORS)
+    for dataset, stored, complaint in (
+        ("other", np.zeros((4, 3)), "has no dataset scores or labels"),
+        ("labels", np.zeros((4, 5)), r"labels of shape \(4, 5\)"),
+        ("labels", np.full((4, 3), np.nan), "'nan' in row 0 of background"),
+    ):
+        with h5py.File(path, "w") as file:
+            file[dataset] = stored
+        with pytest.raises(InvalidLabels, match=complaint):
+            read_label_file(path, BEHAVIORS)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "one_labels.csv"
+    path.write_text(",none,background,run\n0,1,1,0\n")
+    with pytest.raises(InvalidLabels, match="two columns of background"):
+        read_label_file(path)
