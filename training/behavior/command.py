@@ -12,11 +12,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="DATA",
-        help="folder of videos with label files <video>_labels.csv, and clips.csv if they jump",
+        help="DeepEthogram project; folder of videos with label files <video>_labels.csv, and "
+        "clips.csv if they jump; BORIS export beside its videos",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run, runs/NAME")
     parser.add_argument(
         "--resume", action="store_true", help="continue the run at --out where it was interrupted"
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="TOML",
+        help="settings by their names in a run's config.json, such as features.learning_rate = "
+        "0.001 of a search's best.toml; they win over the options",
     )
     parser.add_argument(
         "--preset",
@@ -50,6 +58,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="RECORDING",
         help="names or patterns of recordings that are kept for the report",
     )
+    parser.add_argument(
+        "--validation-share",
+        type=float,
+        default=0.2,
+        help="of the recordings, where neither --validation nor --test names any; drawn until "
+        "each part has every behavior",
+    )
+    parser.add_argument("--test-share", type=float, default=0.2, help="the same of the test")
+    parser.add_argument("--split-seed", type=int, default=1, help="seed of the random split")
     parser.add_argument(
         "--report",
         nargs="+",

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from glob import escape
 from pathlib import Path
 
 import msgspec
@@ -11,11 +12,16 @@ from service.errors import InvalidConfig
 from training.behavior.presets import PRESETS
 from training.behavior.settings import BehaviorTraining, StageSettings
 from training.behavior.train import train_behavior
+from training.behavior.tune.space import merged
+from training.behavior_projects.channels import measure_channels, merge_channels
 from training.data.behavior_augment import ClipAugmentSettings
-from training.data.behavior_frames import color_statistics, video_rate_hz
-from training.data.behavior_labels import read_behavior_project
+from training.data.behavior_frames import video_rate_hz
+from training.data.behavior_labels import BehaviorProject, read_behavior_project
+from training.data.behavior_splits import draw_split
 from training.runs import create_run, open_run
 
+_EVERY = 25
+"""Which frames the mean color is measured on."""
 _L2_SP = (1e-5, 1e-3)
 _SEQUENCE_L2 = 0.01
 _DROPOUT = 0.25
@@ -35,11 +41,26 @@ def launch(arguments: argparse.Namespace) -> int:
         current = open_run(out)
     else:
         settings = _settings(arguments)
+        if arguments.config is not None:
+            settings = with_config(settings, arguments.config)
         current = create_run(out.parent, out.name, "behavior", msgspec.to_builtins(settings))
     weights: Path | None = arguments.backbone_weights
     finished = train_behavior(current, weights=weights, resume=arguments.resume)
     log.info("finished run: %s", finished)
     return 0
+
+
+def with_config(settings: BehaviorTraining, path: Path) -> BehaviorTraining:
+    """Return the settings with those of a TOML file in their places.
+
+    Raises:
+        InvalidConfig: the file cannot be read, or names a setting or value that does not exist.
+    """
+    try:
+        changes = msgspec.toml.decode(path.read_bytes(), type=dict[str, object])
+        return msgspec.convert(merged(msgspec.to_builtins(settings), changes), BehaviorTraining)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise InvalidConfig(f"{path} holds no settings of a behavior training: {error}") from error
 
 
 def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
@@ -57,9 +78,10 @@ def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
             f"the model input is {width_px}x{height_px} px, but preset {arguments.preset} takes "
             f"multiples of {multiple}; give such a --size"
         )
-    mean, std = color_statistics(project.recordings)
-    levels = [round(255 * one) for one in mean]
-    fill = levels if arguments.color == "rgb" else [round(255 * sum(mean) / 3)]
+    validation, test = _held_out(arguments, project)
+    colors = merge_channels([measure_channels(one.video, _EVERY) for one in project.recordings])
+    levels = [round(255 * one) for one in colors.mean]
+    fill = levels if arguments.color == "rgb" else [round(sum(levels) / 3)]
     return BehaviorTraining(
         data=tuple(str(path.resolve()) for path in arguments.data),
         data_sha256=project.sha256(),
@@ -70,8 +92,8 @@ def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
             width_px=width_px, height_px=height_px, color=arguments.color, fit="letterbox"
         ),
         preset=arguments.preset,
-        color_mean=mean,
-        color_std=std,
+        color_mean=colors.mean,
+        color_std=colors.std,
         window_fill=tuple(fill) if preset.is_centered else (),
         fusion=arguments.fusion,
         curriculum=arguments.curriculum,
@@ -80,8 +102,8 @@ def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
         dropout=_DROPOUT if preset.is_centered else 0.3,
         sequence_model=arguments.sequence or preset.sequence,
         backbone_weights=f"{weights.name} {file_sha256(weights)}" if weights else None,
-        validation=tuple(arguments.validation),
-        test=tuple(arguments.test),
+        validation=validation,
+        test=test,
         report=tuple(arguments.report),
         flow_frames=preset.flow_frames or arguments.flow_frames,
         oversampling_exponent=arguments.oversampling,
@@ -105,3 +127,16 @@ def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
         precision=arguments.precision,
         threads=arguments.threads,
     )
+
+
+def _held_out(
+    arguments: argparse.Namespace, project: BehaviorProject
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Patterns of the recordings that validate and that are the test; drawn where none is named."""
+    if arguments.validation or arguments.test:
+        return tuple(arguments.validation), tuple(arguments.test)
+    validation, test = arguments.validation_share, arguments.test_share
+    split = draw_split(
+        project, shares=(1 - validation - test, validation, test), seed=arguments.split_seed
+    )
+    return tuple(map(escape, split.validation)), tuple(map(escape, split.test))

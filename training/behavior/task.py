@@ -10,7 +10,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from service.behavior import probabilities
-from service.behavior_statistics import agreement
+from service.behavior_statistics import agreement, mean_defined
 from training.behavior.features import window_flows
 from training.behavior.flow import flow_loss
 from training.behavior.losses import BehaviorLoss
@@ -115,8 +115,15 @@ class _ClassifyingTask(_Task):
             shown = np.eye(values.shape[1], dtype=np.bool_)[values.argmax(axis=1)]
         else:
             shown = values >= 0.5
-        macro_f1 = agreement(labels[known].numpy() == 1, shown).macro_f1
-        self.log_dict({MONITOR: self.loss(logits, labels), "heldout_macro_f1": macro_f1})
+        figures = agreement(labels[known].numpy() == 1, shown)
+        named = figures.f1[1:] if self._exclusive else figures.f1  # background comes first
+        self.log_dict(
+            {
+                MONITOR: self.loss(logits, labels),
+                "heldout_macro_f1": figures.macro_f1,
+                "heldout_macro_f1_without_background": mean_defined(named),
+            }
+        )
 
     def _keep(self, logits: Tensor, labels: Tensor) -> None:
         self._held_out.append((logits.detach().cpu(), labels.cpu()))

@@ -1,9 +1,10 @@
-"""`ethostream train pose|behavior`: labelled data to a run."""
+"""`ethostream train pose|behavior|keypoint-behavior`: labelled data to a run."""
 
 import argparse
 import logging
 
 from training.behavior import command as behavior
+from training.behavior.keypoints import command as keypoint_behavior
 from training.pose import command as pose
 
 SUMMARY = "train a pose or behavior network on labelled data"
@@ -12,7 +13,11 @@ SUMMARY = "train a pose or behavior network on labelled data"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add one subcommand per task."""
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
-    for name, module in (("pose", pose), ("behavior", behavior)):
+    for name, module in (
+        ("pose", pose),
+        ("behavior", behavior),
+        ("keypoint-behavior", keypoint_behavior),
+    ):
         summary = f"train a {name} network"
         task = tasks.add_parser(name, help=summary, description=summary)
         module.configure(task)

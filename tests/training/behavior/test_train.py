@@ -2,8 +2,10 @@ import argparse
 import json
 from pathlib import Path
 
+import cv2
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 
 from service.bundle import BehaviorSpec
@@ -11,6 +13,7 @@ from service.errors import InvalidConfig, NotFound
 from training.behavior import command
 from training.behavior.evaluate import Prediction
 from training.behavior.figures import summarize
+from training.behavior.launch import with_config
 from training.behavior.settings import BehaviorTraining
 from training.behavior.stages import (
     read_decisions,
@@ -114,8 +117,46 @@ def test_arguments_that_contradict_are_refused(trained: Run, behavior_project: P
         train(behavior_project, "--out", trained.directory, "--resume")
     with pytest.raises(InvalidConfig, match="no data was named"):
         train("--out", trained.directory.parent / "other")
+    held = ("--validation", "mouse1", "--test", "mouse2")
     with pytest.raises(InvalidConfig, match="give at least 64x64"):
-        train(behavior_project, "--out", trained.directory.parent / "other", "--size", "32x32")
+        train(
+            behavior_project, "--out", trained.directory.parent / "other", "--size", "32x32", *held
+        )
+
+
+def test_without_names_the_split_is_drawn_so_that_each_part_has_every_behavior(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "run_deepethogram"  # whose videos may be folders of pictures
+    for number in range(6):
+        name = f"mouse [{number}]"
+        pictures = folder / "DATA" / name / name
+        pictures.mkdir(parents=True)
+        for frame in range(12):
+            picture = np.full((72, 96), 40 + frame, np.uint8)
+            cv2.imwrite(str(pictures / f"frame{frame}.png"), picture)
+        labels = {"background": [1, 0] * 6, "run": [0, 1] * 6}
+        pd.DataFrame(labels).to_csv(folder / "DATA" / name / f"{name}_labels.csv")
+    (folder / "project_config.yaml").write_text(
+        "project: {name: run, class_names: [background, run], data_path: DATA}\n"
+    )
+    options = TINY.replace("--validation mouse1 --test mouse2", "--split-seed 4 --frame-rate 10")
+    with pytest.raises(InvalidLabels, match="give --frame-rate"):
+        train(folder, "--out", tmp_path / "no-rate", "--size", "64x64")
+    assert train(folder, "--out", tmp_path / "run", *options.split()) == 0
+    split = open_run(tmp_path / "run").split()
+    assert [len(part) for part in (split.training, split.validation, split.test)] == [4, 1, 1]
+
+
+def test_settings_of_a_file_take_their_places(trained: Run, tmp_path: Path) -> None:
+    settings, path = read_settings(trained), tmp_path / "best.toml"
+    path.write_text("features.learning_rate = 0.01\ndropout = 0.1\n")
+    changed = with_config(settings, path)
+    assert (changed.features.learning_rate, changed.dropout) == (0.01, 0.1)
+    assert changed.features.epochs == settings.features.epochs
+    path.write_text("features.speed = 3\n")
+    with pytest.raises(InvalidConfig, match=r"best\.toml holds no settings .*speed"):
+        with_config(settings, path)
 
 
 def test_a_split_needs_recordings_of_each_kind(trained: Run) -> None:

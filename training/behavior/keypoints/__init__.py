@@ -1,0 +1,1 @@
+"""Behavior from the keypoints of one animal instead of pixels: features, training, prediction."""

@@ -1,0 +1,1 @@
+"""Search for good settings: many short trainings, most of which end early (Ray Tune, ASHA)."""
