@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from service.bundle import BehaviorSpec
 from service.engine import Tensors
 from training.behavior.evaluate import EvaluationOptions, measure_recordings
+from training.behavior.flow_pictures import write_flow_report
 from training.behavior.networks.base import FlowGenerator
 from training.behavior.networks.causal_head import CausalHead
 from training.behavior.presets import SequenceModel, window_shape
@@ -21,6 +22,7 @@ from training.behavior.stages import (
     read_run_data,
     read_settings,
 )
+from training.data.behavior_frames import load_footage
 from training.data.behavior_labels import read_behavior_project
 from training.runs import Run
 
@@ -31,7 +33,8 @@ def evaluate_run(run: Run, data: Sequence[Path], options: EvaluationOptions) -> 
     Args:
         run: a behavior run.
         data: labelled recordings; empty takes those that it was trained from.
-        options: what is measured and written; engine, precision and threads do not count.
+        options: what is measured and written; engine, precision and threads do not count. A
+            report also gets flow.json and flow.png: how well the flow explains the next frame.
 
     Returns:
         The figures of `training.behavior.evaluate.measure_recordings`, with what was measured.
@@ -51,9 +54,12 @@ def evaluate_run(run: Run, data: Sequence[Path], options: EvaluationOptions) -> 
         project = read_run_data(settings, [Path(one) for one in settings.data])
     chosen = project.choose(run.split().test) if options.part == "test" else project.recordings
     told = {"run": run.name, "part": options.part, "engine": "torch:cpu", "precision": "fp32"}
-    return told | measure_recordings(
+    figures = measure_recordings(
         torch_graphs(networks), chosen, settings.input, spec, options, title=run.name
     )
+    if options.report is not None:
+        write_flow_report(networks.flow, load_footage(chosen, settings.input), options.report)
+    return told | figures
 
 
 def torch_graphs(networks: Networks) -> dict[str, "TorchGraph"]:

@@ -64,18 +64,20 @@ def test_a_run_holds_all_that_export_needs(trained: Run) -> None:
 
 
 def test_a_run_is_measured_on_its_test_recordings(
-    trained: Run, behavior_project: Path, capsys: pytest.CaptureFixture[str]
+    trained: Run, behavior_project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parser = argparse.ArgumentParser()
     evaluate.configure(parser)
     told = []
-    for more in ([], [str(behavior_project), "--part", "all"]):
+    for more in (["--report", str(tmp_path)], [str(behavior_project), "--part", "all"]):
         arguments = parser.parse_args([str(trained.directory), *more, "--json"])
         assert evaluate.run(arguments) == 0
         told.append(json.loads(capsys.readouterr().out))
     assert [one["recordings"] for one in told] == [1, 3]
     assert list(told[0]["per_recording"]) == ["mouse2"]
     assert told[0]["engine"] == "torch:cpu"
+    for name in ("report.html", "flow.json", "flow.png"):
+        assert (tmp_path / name).stat().st_size > 100
 
 
 def test_a_finished_run_is_resumed_without_training_again(trained: Run) -> None:
