@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from service.drawing.colors import fraction, series_color
 from training.pose.study.settings import TITLES, StudyKind
@@ -64,8 +65,7 @@ def _draw_lines(axes: Axes, kind: StudyKind, records: Sequence[Record]) -> None:
                 label=f"{series}, {part}",
             )
     if kind == "size":
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        _use_logarithms(axes)
     axes.set_xlabel("frames trained on" if kind == "size" else "radius (px of the model input)")
     axes.grid(alpha=0.3, which="both")
 
@@ -123,8 +123,7 @@ def _draw_steps(axes: Axes, results: Sequence[RowResult]) -> None:
         ]
         name = f"{result.row.series}, split {result.row.choices.split.seed}"
         axes.plot(*np.array(points).T, c=_color(number), lw=1.3, label=name)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    _use_logarithms(axes)
     axes.set_xlabel("training steps")
     axes.grid(alpha=0.3, which="both")
 
@@ -140,3 +139,13 @@ def _spreads(values: Sequence[object]) -> list[float]:
 
 def _color(number: int) -> tuple[float, float, float]:
     return fraction(series_color(number))
+
+
+def _use_logarithms(axes: Axes) -> None:
+    """Scale both axes by logarithms and write plain numbers."""
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
