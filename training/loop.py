@@ -167,3 +167,20 @@ def _expected_warnings_silent() -> Iterator[None]:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
         yield
+
+
+def load_best(run: Run, network: torch.nn.Module) -> None:
+    """Load the best weights of a run into its task's network; a checkpoint holds the whole task.
+
+    Raises:
+        NotFound: the run has no checkpoint.
+    """
+    stored = torch.load(run.best_checkpoint(), map_location="cpu", weights_only=True)
+    prefix = "network."
+    network.load_state_dict(
+        {
+            name.removeprefix(prefix): value
+            for name, value in stored["state_dict"].items()
+            if name.startswith(prefix)
+        }
+    )

@@ -13,6 +13,7 @@ runs/<name>/
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -149,6 +150,20 @@ def create_run(root: Path, name: str, task: Task, config: dict[str, object]) -> 
     _write_json(directory / "config.json", _RunConfig(task=task, config=config))
     _write_json(directory / "versions.json", _versions())
     return Run(directory=directory, task=task, config=config)
+
+
+def open_to_resume(directory: Path, data: Sequence[Path]) -> Run:
+    """Open the run that --resume continues.
+
+    Raises:
+        InvalidConfig: data was named, too; a run goes on with its own.
+        NotFound: the folder holds no run.
+    """
+    if data:
+        raise InvalidConfig(
+            f"--resume continues {directory} with its own data; leave out {data[0]}"
+        )
+    return open_run(directory)
 
 
 def open_run(path: Path) -> Run:

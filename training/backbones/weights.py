@@ -22,7 +22,7 @@ def load_weights(backbone: Backbone, source: Path | Literal["imagenet", "random"
         backbone.keeps_statistics = False
         backbone.train()
         return
-    stored = _fetch(backbone) if source == "imagenet" else _read(Path(source))
+    stored = _fetch(backbone) if source == "imagenet" else read_state_dict(Path(source))
     renamed = backbone.rename_weights(stored)
     wanted = backbone.state_dict()
     missing = [
@@ -48,7 +48,12 @@ def _fetch(backbone: Backbone) -> Mapping[str, Tensor]:
         ) from error
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def read_state_dict(path: Path) -> Mapping[str, Tensor]:
+    """Return the tensors of a file of torch weights.
+
+    Raises:
+        InvalidConfig: the file does not exist, or holds no state dict.
+    """
     if not path.is_file():
         raise InvalidConfig(f"{path} does not exist; name a file of ImageNet weights")
     try:

@@ -4,6 +4,7 @@ import argparse
 import logging
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,7 +19,7 @@ from training.data.behavior_augment import ClipAugmentSettings
 from training.data.behavior_frames import video_rate_hz
 from training.data.behavior_labels import BehaviorProject, read_behavior_project
 from training.data.behavior_splits import draw_split
-from training.runs import create_run, open_run
+from training.runs import create_run, open_to_resume
 
 _EVERY = 25
 """Which frames the mean color is measured on."""
@@ -34,11 +35,7 @@ def launch(arguments: argparse.Namespace) -> int:
     """Train, or continue, log where the run is and return the exit status."""
     out: Path = arguments.out
     if arguments.resume:
-        if arguments.data:
-            raise InvalidConfig(
-                f"--resume continues {out} with its own data; leave out {arguments.data[0]}"
-            )
-        current = open_run(out)
+        current = open_to_resume(out, arguments.data)
     else:
         settings = _settings(arguments)
         if arguments.config is not None:
@@ -79,9 +76,6 @@ def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
             f"multiples of {multiple}; give such a --size"
         )
     validation, test = _held_out(arguments, project)
-    colors = merge_channels([measure_channels(one.video, _EVERY) for one in project.recordings])
-    levels = [round(255 * one) for one in colors.mean]
-    fill = levels if arguments.color == "rgb" else [round(sum(levels) / 3)]
     return BehaviorTraining(
         data=tuple(str(path.resolve()) for path in arguments.data),
         data_sha256=project.sha256(),
@@ -92,14 +86,9 @@ def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
             width_px=width_px, height_px=height_px, color=arguments.color, fit="letterbox"
         ),
         preset=arguments.preset,
-        color_mean=colors.mean,
-        color_std=colors.std,
-        window_fill=tuple(fill) if preset.is_centered else (),
         fusion=arguments.fusion,
         curriculum=arguments.curriculum,
-        l2_sp=_L2_SP if preset.is_centered else None,
-        sequence_l2=_SEQUENCE_L2 if preset.is_centered else 0.0,
-        dropout=_DROPOUT if preset.is_centered else 0.3,
+        **(_centered(arguments.color, project) if preset.is_centered else {}),
         sequence_model=arguments.sequence or preset.sequence,
         backbone_weights=f"{weights.name} {file_sha256(weights)}" if weights else None,
         validation=validation,
@@ -127,6 +116,20 @@ def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
         precision=arguments.precision,
         threads=arguments.threads,
     )
+
+
+def _centered(color: str, project: BehaviorProject) -> dict[str, Any]:
+    """Settings of the presets that look ahead: as DeepEthogram trains, ends in the mean color."""
+    colors = merge_channels([measure_channels(one.video, _EVERY) for one in project.recordings])
+    levels = [round(255 * one) for one in colors.mean]
+    return {
+        "color_mean": colors.mean,
+        "color_std": colors.std,
+        "window_fill": tuple(levels) if color == "rgb" else (round(sum(levels) / 3),),
+        "l2_sp": _L2_SP,
+        "sequence_l2": _SEQUENCE_L2,
+        "dropout": _DROPOUT,
+    }
 
 
 def _held_out(

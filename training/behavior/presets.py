@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from service.errors import InvalidConfig
 from training.backbones import create_backbone
+from training.backbones.weights import read_state_dict
 from training.behavior.networks.base import FeatureExtractor, FlowGenerator, WindowSequence
 from training.behavior.networks.causal_head import CausalHead
 from training.behavior.networks.motionnet import MotionNet
@@ -117,7 +116,7 @@ def new_features(settings: BehaviorTraining, weights: Path | None) -> FeatureExt
             fusion=settings.fusion,
         )
     if weights is not None:
-        load_imagenet(network, _read_weights(weights))
+        load_imagenet(network, read_state_dict(weights))
     return network
 
 
@@ -149,13 +148,3 @@ def whole_logits(network: SequenceModel, features: Tensor, valid: Tensor) -> Ten
         return network.whole(features)
     logits: Tensor = network(features, valid)
     return logits
-
-
-def _read_weights(path: Path) -> Mapping[str, Tensor]:
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises its own, pickle's and zip's classes
-        raise InvalidConfig(f"{path} is not a file of torch weights: {error}") from error
-    if not isinstance(stored, Mapping):
-        raise InvalidConfig(f"{path} holds {type(stored).__name__}, not a state dict; give one")
-    return stored

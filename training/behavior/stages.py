@@ -6,18 +6,19 @@ sequence) with its checkpoints and figures, and decisions.json.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
 import torch
 
-from service.errors import InvalidConfig, NotFound
+from service.errors import NotFound
 from training.behavior.networks.base import FeatureExtractor, FlowGenerator
 from training.behavior.presets import SequenceModel, new_features, new_flow, new_sequence
 from training.behavior.settings import BehaviorTraining, Decisions, StageName
 from training.data.behavior_labels import BehaviorProject, read_behavior_project
+from training.data.behavior_splits import named_split
 from training.data.labels import InvalidLabels
+from training.loop import load_best
 from training.runs import Run, Split
 
 
@@ -96,25 +97,11 @@ def split_recordings(project: BehaviorProject, settings: BehaviorTraining) -> Sp
     Raises:
         InvalidConfig: a pattern names no recording, two parts share one, or a part is empty.
     """
-    names = [recording.name for recording in project.recordings]
-    validation = _matching(names, settings.validation)
-    test = _matching(names, settings.test)
-    training = [name for name in names if name not in {*validation, *test}]
-    shared = set(validation) & set(test)
-    if shared or not training or not validation or not test:
-        raise InvalidConfig(
-            f"{len(training)} recordings train, {len(validation)} validate and {len(test)} test, "
-            f"{len(shared)} of them twice; give each part one at least, and none to two parts"
-        )
-    return Split(
-        rule=(
-            f"whole recordings; test: {', '.join(settings.test)}; "
-            f"validation: {', '.join(settings.validation)}"
-        ),
+    return named_split(
+        [recording.name for recording in project.recordings],
+        validation=settings.validation,
+        test=settings.test,
         seed=settings.seed,
-        training=tuple(training),
-        validation=tuple(validation),
-        test=tuple(test),
     )
 
 
@@ -126,23 +113,3 @@ def stage_run(run: Run, name: StageName) -> Run:
 def is_finished(stage: Run) -> bool:
     """Whether a stage has been trained to its end."""
     return (stage.directory / "finished").is_file()
-
-
-def load_best(stage: Run, network: torch.nn.Module) -> None:
-    """Load the best weights of a stage; its checkpoint holds the whole task."""
-    stored = torch.load(stage.best_checkpoint(), map_location="cpu", weights_only=True)
-    prefix = "network."
-    network.load_state_dict(
-        {
-            name.removeprefix(prefix): value
-            for name, value in stored["state_dict"].items()
-            if name.startswith(prefix)
-        }
-    )
-
-
-def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise InvalidConfig(f"no recording matches {pattern!r}; there are {', '.join(names)}")
-    return [name for name in names if any(fnmatchcase(name, one) for one in patterns)]

@@ -25,7 +25,7 @@ _BACKBONE_FACTOR = 0.3
 """Pretrained layers learn more slowly than new ones."""
 
 
-class _Task(LightningModule):  # type: ignore[misc]  # Lightning is untyped here
+class ScheduledTask(LightningModule):  # type: ignore[misc]  # Lightning is untyped here
     """AdamW, a short linear rise of the learning rate and a cosine to 0."""
 
     def __init__(self, *, learning_rate: float, weight_decay: float, total_steps: int) -> None:
@@ -52,7 +52,7 @@ class _Task(LightningModule):  # type: ignore[misc]  # Lightning is untyped here
         return 0.5 * (1 + math.cos(math.pi * done))
 
 
-class FlowTask(_Task):
+class FlowTask(ScheduledTask):
     """Trains a flow generator on near frames, without labels.
 
     Args:
@@ -95,7 +95,7 @@ class FlowTask(_Task):
             return flow_loss(batch, flows, **self._weights)
 
 
-class _ClassifyingTask(_Task):
+class _ClassifyingTask(ScheduledTask):
     """Gathers held-out logits of an epoch for the F1 of all of them together."""
 
     def __init__(self, loss: BehaviorLoss, *, exclusive: bool, **optimizer: Any) -> None:

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
 from lightning import Callback, LightningModule
@@ -12,9 +11,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from service.behavior import probabilities
-from service.behavior_statistics import best_thresholds
 from service.bundle import file_sha256
 from service.errors import InvalidConfig
+from training.behavior.decisions import label_counts, write_decisions
 from training.behavior.features import stored_features, stored_logits
 from training.behavior.losses import BehaviorLoss, starting_bias
 from training.behavior.networks.base import FeatureExtractor, FlowGenerator, WindowSequence
@@ -27,10 +26,9 @@ from training.behavior.presets import (
     whole_logits,
     window_shape,
 )
-from training.behavior.settings import BehaviorTraining, Decisions, StageName
+from training.behavior.settings import BehaviorTraining, StageName
 from training.behavior.stages import (
     is_finished,
-    load_best,
     read_run_data,
     read_settings,
     split_recordings,
@@ -38,7 +36,7 @@ from training.behavior.stages import (
 )
 from training.behavior.task import MONITOR, FeatureTask, FlowTask, SequenceTask
 from training.data.behavior_augment import ClipAugmenter, ClipAugmentSettings
-from training.data.behavior_frames import Footage, bout_lengths, load_footage
+from training.data.behavior_frames import Footage, load_footage
 from training.data.behavior_windows import (
     FeatureStretches,
     FlowClips,
@@ -46,7 +44,7 @@ from training.data.behavior_windows import (
     TrainingWindows,
 )
 from training.data.frames import EpochSampler
-from training.loop import fit
+from training.loop import fit, load_best
 from training.runs import Run
 
 log = logging.getLogger("ethostream.training")
@@ -66,7 +64,6 @@ _NO_CHANGE = ClipAugmentSettings(
     blur_probability=0.0,
     noise_probability=0.0,
 )
-_BOUT_PERCENTILE = 1.0
 
 
 def train_behavior(
@@ -101,10 +98,17 @@ def train_behavior(
     _train_features(
         run, settings, flow, features, training, validation, resume=resume, callbacks=callbacks
     )
-    held_out = _held_out_logits(
+    logits, labels = _held_out_logits(
         run, settings, flow, features, training, validation, resume=resume, callbacks=callbacks
     )
-    _write_decisions(run, settings, training, *held_out)
+    write_decisions(
+        run,
+        training,
+        probabilities(logits, exclusive=settings.exclusive),
+        labels,
+        exclusive=settings.exclusive,
+        min_bout_frames=settings.min_bout_frames,
+    )
     return run.directory
 
 
@@ -223,7 +227,7 @@ def _train_features(
     callbacks: Sequence[Callback],
 ) -> None:
     stage = settings.features
-    counts, frames = _label_counts(training)
+    counts, frames = label_counts(training)
     if not settings.exclusive:
         network.start_at(starting_bias(counts, frames))
     shape = window_shape(settings)
@@ -280,7 +284,7 @@ def _train_sequence(
     stretches = stored_features(
         flow, features, training, settings, copies=copies, most=settings.most_stretches
     )
-    counts, frames = _label_counts(training)
+    counts, frames = label_counts(training)
     if not settings.exclusive and isinstance(network, WindowSequence):
         network.start_at(starting_bias(counts, frames))
     task = SequenceTask(
@@ -335,39 +339,6 @@ def _fit(
     (stage.directory / "finished").touch()
 
 
-def _write_decisions(
-    run: Run,
-    settings: BehaviorTraining,
-    training: Sequence[Footage],
-    logits: NDArray[np.float32],
-    labels: NDArray[np.int8],
-) -> None:
-    """Choose thresholds on the validation recordings and shortest bouts on the training ones."""
-    thresholds = np.full(len(settings.behaviors), 0.5)
-    if not settings.exclusive:
-        known = (labels >= 0).all(axis=1)
-        values = probabilities(logits[known], exclusive=False)
-        thresholds = best_thresholds(labels[known] == 1, values)
-    decisions = Decisions(
-        thresholds=tuple(round(float(one), 4) for one in thresholds),
-        min_bout_frames=_shortest_bouts(settings, training),
-    )
-    text = msgspec.json.format(msgspec.json.encode(decisions), indent=2)
-    (run.directory / "decisions.json").write_bytes(text + b"\n")
-
-
-def _shortest_bouts(settings: BehaviorTraining, training: Sequence[Footage]) -> tuple[int, ...]:
-    if settings.min_bout_frames is not None:
-        return (settings.min_bout_frames,) * len(settings.behaviors)
-    lengths: list[list[int]] = [[] for _ in settings.behaviors]
-    for one in training:
-        for column, found in enumerate(bout_lengths(one.labels, one.clips)):
-            lengths[column] += found
-    return tuple(
-        max(1, int(np.percentile(found, _BOUT_PERCENTILE))) if found else 1 for found in lengths
-    )
-
-
 def _optimizer(settings: BehaviorTraining, name: StageName, samples: int) -> dict[str, float]:
     stage = settings.stage(name)
     return {
@@ -375,13 +346,6 @@ def _optimizer(settings: BehaviorTraining, name: StageName, samples: int) -> dic
         "weight_decay": settings.weight_decay if settings.l2_sp is None else 0.0,
         "total_steps": -(-samples // stage.batch_size) * stage.epochs,
     }
-
-
-def _label_counts(footage: Sequence[Footage]) -> tuple[NDArray[np.int64], int]:
-    """(C,) positive frames and the number of labelled ones."""
-    labels = np.concatenate([one.labels for one in footage])
-    known = labels[(labels >= 0).all(axis=1)]
-    return (known == 1).sum(axis=0), len(known)
 
 
 def _total(footage: Sequence[Footage]) -> int:

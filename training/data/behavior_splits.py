@@ -6,6 +6,7 @@ labelled count, and recordings without one are in no part.
 """
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,37 @@ def k_splits(
         rule = f"recordings by random ({':'.join(map(str, sizes))}), every behavior in every part"
         splits.append(_split(f"{rule}{numbered}", seed, drawn))
     return splits
+
+
+def named_split(
+    names: Sequence[str], *, validation: Sequence[str], test: Sequence[str], seed: int
+) -> Split:
+    """Split whole recordings by names and patterns; what no pattern names trains.
+
+    Args:
+        names: of all recordings.
+        validation: names or patterns with * of the recordings that validate.
+        test: the same of the test.
+        seed: of the training, noted in the split.
+
+    Raises:
+        InvalidConfig: a pattern names no recording, two parts share one, or a part is empty.
+    """
+    validating, tested = _matching(names, validation), _matching(names, test)
+    training = [name for name in names if name not in {*validating, *tested}]
+    shared = set(validating) & set(tested)
+    if shared or not training or not validating or not tested:
+        raise InvalidConfig(
+            f"{len(training)} recordings train, {len(validating)} validate and {len(tested)} test, "
+            f"{len(shared)} of them twice; give each part one at least, and none to two parts"
+        )
+    return Split(
+        rule=f"whole recordings; test: {', '.join(test)}; validation: {', '.join(validation)}",
+        seed=seed,
+        training=tuple(training),
+        validation=tuple(validating),
+        test=tuple(tested),
+    )
 
 
 def extend_recordings(
@@ -199,3 +231,10 @@ def _draw(
 def _split(rule: str, seed: int, parts: Sequence[Sequence[str]]) -> Split:
     training, validation, test = (tuple(sorted(part)) for part in parts)
     return Split(rule=rule, seed=seed, training=training, validation=validation, test=test)
+
+
+def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise InvalidConfig(f"no recording matches {pattern!r}; there are {', '.join(names)}")
+    return [name for name in names if any(fnmatchcase(name, one) for one in patterns)]

@@ -12,7 +12,7 @@ from training.pose.launch import start_pose_run
 from training.pose.settings import PoseChoices
 from training.pose.train import train_pose
 from training.pose.trained import read_settings
-from training.runs import Run, open_run
+from training.runs import Run, open_run, open_to_resume
 
 _SPLIT_OPTIONS = ("validation_share", "test_share", "test_videos")
 
@@ -23,11 +23,7 @@ def run_command(arguments: argparse.Namespace) -> int:
     """Train, or continue, measure the result and return the exit status."""
     out: Path = arguments.out
     if arguments.resume:
-        if arguments.data:
-            raise InvalidConfig(
-                f"--resume continues {out} with its own data; leave out {arguments.data[0]}"
-            )
-        run = open_run(out)
+        run = open_to_resume(out, arguments.data)
     else:
         run = start_pose_run(arguments.data, out, read_choices(arguments))
     best = train_pose(run, resume=arguments.resume)

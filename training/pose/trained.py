@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from service.engine import Tensors, TensorSpec
 from service.targets import TargetSpec
 from training.backbones import WeightsSource, create_backbone
+from training.loop import load_best
 from training.pose.heads import DeconvolutionHead, PyramidHead
 from training.pose.model import PoseNetwork, locate
 from training.pose.settings import PoseTraining
@@ -92,15 +93,7 @@ def read_network(run: Run) -> PoseNetwork:
         NotFound: the run has no checkpoint.
     """
     network = create_network(read_settings(run), weights="random")
-    stored = torch.load(run.best_checkpoint(), map_location="cpu", weights_only=True)
-    prefix = "network."
-    network.load_state_dict(
-        {
-            name.removeprefix(prefix): value
-            for name, value in stored["state_dict"].items()
-            if name.startswith(prefix)
-        }
-    )
+    load_best(run, network)
     return network.to(memory_format=torch.contiguous_format).eval()
 
 

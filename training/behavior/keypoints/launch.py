@@ -14,7 +14,7 @@ from training.behavior.keypoints.settings import KeypointTraining
 from training.behavior.keypoints.train import train_keypoint_behavior
 from training.data.behavior_frames import video_rate_hz
 from training.data.behavior_labels import read_behavior_project
-from training.runs import Run, create_run, open_run
+from training.runs import Run, create_run, open_to_resume
 
 log = logging.getLogger("ethostream.training")
 
@@ -23,11 +23,7 @@ def launch(arguments: argparse.Namespace) -> int:
     """Train, or continue, log the figures and return the exit status."""
     out: Path = arguments.out
     if arguments.resume:
-        if arguments.data:
-            raise InvalidConfig(
-                f"--resume continues {out} with its own data; leave out {arguments.data[0]}"
-            )
-        current = open_run(out)
+        current = open_to_resume(out, arguments.data)
     else:
         settings = _settings(arguments)
         current = create_run(out.parent, out.name, "behavior", msgspec.to_builtins(settings))

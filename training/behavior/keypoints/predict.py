@@ -16,6 +16,7 @@ from training.behavior.keypoints.data import PoseRecording, track_features
 from training.behavior.keypoints.network import KeypointNetwork
 from training.behavior.keypoints.settings import KeypointTraining
 from training.behavior.settings import Decisions
+from training.loop import load_best
 from training.runs import Run
 
 _BATCH_WINDOWS = 1024
@@ -85,15 +86,7 @@ def read_classifier(run: Run) -> KeypointClassifier:
     """
     settings = read_keypoint_settings(run)
     network = new_network(settings)
-    stored = torch.load(run.best_checkpoint(), map_location="cpu", weights_only=True)
-    prefix = "network."
-    network.load_state_dict(
-        {
-            name.removeprefix(prefix): value
-            for name, value in stored["state_dict"].items()
-            if name.startswith(prefix)
-        }
-    )
+    load_best(run, network)
     return KeypointClassifier(settings, network.eval())
 
 

@@ -1,11 +1,7 @@
 """The Lightning task of a training on keypoints: steps, held-out figures and optimizer."""
 
-import math
-from typing import Any
-
 import numpy as np
 import torch
-from lightning import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,24 +11,35 @@ from training.behavior.keypoints.data import WindowBatch
 from training.behavior.keypoints.network import KeypointNetwork
 from training.behavior.keypoints.settings import KeypointTraining
 from training.behavior.losses import BehaviorLoss
+from training.behavior.task import ScheduledTask
 
 MONITOR = "heldout_macro_f1"
 """At the best thresholds of the epoch, without background, as DeepEthogram chooses epochs."""
 
 
-class KeypointTask(LightningModule):  # type: ignore[misc]  # Lightning is untyped here
-    """AdamW with a short linear rise of the learning rate and a cosine to 0.
+class KeypointTask(ScheduledTask):
+    """Trains a network on windows of keypoint features.
 
     Args:
         network: what is trained.
         loss: over labelled frames.
         settings: of the training.
+        total_steps: optimizer steps of the whole training.
     """
 
     def __init__(
-        self, network: KeypointNetwork, loss: BehaviorLoss, settings: KeypointTraining
+        self,
+        network: KeypointNetwork,
+        loss: BehaviorLoss,
+        settings: KeypointTraining,
+        *,
+        total_steps: int,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            total_steps=total_steps,
+        )
         self.network = network
         self.loss = loss
         self._settings = settings
@@ -57,24 +64,6 @@ class KeypointTask(LightningModule):  # type: ignore[misc]  # Lightning is untyp
         self.loss.to(self.device)
         macro_f1 = best_macro_f1(logits.numpy(), labels.numpy(), self._settings)
         self.log_dict({"heldout_loss": loss, MONITOR: macro_f1})
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """See the class."""
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(),
-            lr=self._settings.learning_rate,
-            weight_decay=self._settings.weight_decay,
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _learning_rate_factor(self, step: int) -> float:
-        settings = self._settings
-        total = settings.epochs * -(-settings.samples_per_epoch // settings.batch_size)
-        warm_up = max(1, min(100, total // 10))
-        if step < warm_up:
-            return (step + 1) / warm_up
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, total - warm_up))))
 
 
 def best_macro_f1(
