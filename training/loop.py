@@ -158,10 +158,11 @@ def _strategy(settings: LoopSettings) -> str:
 
 @contextmanager
 def _expected_warnings_silent() -> Iterator[None]:
-    """Lightning warns of what is chosen here: no loader processes, an existing run folder."""
+    """Lightning warns of what is chosen here, such as networks kept in evaluation mode."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")
         warnings.filterwarnings("ignore", message=".*but have no `val_dataloader`.*")
         warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
         warnings.filterwarnings("ignore", category=DeprecationWarning)

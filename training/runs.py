@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
 from service.bundle import Task
 from service.errors import InvalidConfig, NotFound
 
+RunTask = Task | Literal["backbone"]
 _T = TypeVar("_T")
 _LIBRARIES = ("torch", "torchvision", "lightning", "numpy", "opencv-python-headless")
 
@@ -42,7 +43,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class _RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    task: Task
+    task: RunTask
     config: dict[str, object]
 
 
@@ -51,7 +52,7 @@ class Run:
     """A run's folder."""
 
     directory: Path
-    task: Task
+    task: RunTask
     config: dict[str, object]
     """The task's own settings as plain values; the task converts them to its struct."""
 
@@ -99,7 +100,7 @@ class Run:
             )
         return path
 
-    def settings(self, task: Task, kind: type[_T]) -> _T:
+    def settings(self, task: RunTask, kind: type[_T]) -> _T:
         """Return the settings as the struct of the task.
 
         Raises:
@@ -133,7 +134,7 @@ class Run:
         return _read_json(self.directory / "versions.json", dict[str, str])
 
 
-def create_run(root: Path, name: str, task: Task, config: dict[str, object]) -> Run:
+def create_run(root: Path, name: str, task: RunTask, config: dict[str, object]) -> Run:
     """Make the folder `root`/`name` of a new run.
 
     Raises:

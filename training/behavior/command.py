@@ -40,16 +40,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "resnet50 or resnet34 for deg_f, deg_m and deg_s",
     )
     parser.add_argument(
-        "--exclusive",
-        action="store_true",
-        help="one behavior a frame, background among them; else any number a frame",
-    )
-    parser.add_argument(
         "--validation",
         nargs="+",
         default=[],
         metavar="RECORDING",
-        help="names or patterns of recordings that choose epochs and thresholds",
+        help="names or patterns of recordings that choose epochs and thresholds; with a --test but "
+        "none of these, the last epoch is taken and thresholds are 0.5",
     )
     parser.add_argument(
         "--test",
@@ -63,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.2,
         help="of the recordings, where neither --validation nor --test names any; drawn until "
-        "each part has every behavior",
+        "each part has every behavior; 0 lets all others train and takes the last epoch",
     )
     parser.add_argument("--test-share", type=float, default=0.2, help="the same of the test")
     parser.add_argument("--split-seed", type=int, default=1, help="seed of the random split")
@@ -73,6 +69,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="RECORDING",
         help="patterns of test recordings that the card also reports apart",
+    )
+    add_training_options(parser)
+
+
+def add_training_options(parser: argparse._ActionsContainer) -> None:
+    """Add what any training of behavior can be told, whatever its data, split and preset."""
+    parser.add_argument(
+        "--exclusive",
+        action="store_true",
+        help="one behavior a frame, background among them; else any number a frame",
     )
     parser.add_argument("--size", type=_size, default=(256, 144), help="model input in px")
     parser.add_argument("--color", choices=("gray", "rgb"), default="gray", help="of the input")

@@ -32,8 +32,7 @@ class Labelled(Protocol):
 def write_decisions(
     run: Run,
     training: Sequence[Labelled],
-    values: NDArray[np.float32],
-    labels: NDArray[np.int8],
+    held_out: tuple[NDArray[np.float32], NDArray[np.int8]] | None,
     *,
     exclusive: bool,
     min_bout_frames: int | None,
@@ -43,14 +42,15 @@ def write_decisions(
     Args:
         run: gets decisions.json.
         training: recordings that trained.
-        values: (N, C) probabilities of validation frames; NaN where there is no answer.
-        labels: (N, C) of the same frames.
+        held_out: (N, C) probabilities of validation frames, NaN where there is no answer, and
+            their labels (N, C); without any, thresholds are 0.5.
         exclusive: whether one behavior a frame is present; all thresholds are 0.5 then.
         min_bout_frames: of all behaviors; None takes the 1st percentile of the labelled bouts.
     """
-    count = labels.shape[1]
+    count = training[0].labels.shape[1]
     thresholds = np.full(count, 0.5)
-    if not exclusive:
+    if held_out is not None and not exclusive:
+        values, labels = held_out
         known = (labels >= 0).all(axis=1) & ~np.isnan(values).any(axis=1)
         thresholds = best_thresholds(labels[known] == 1, values[known])
     shortest = _shortest_bouts(training, count)

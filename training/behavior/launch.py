@@ -37,7 +37,10 @@ def launch(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         current = open_to_resume(out, arguments.data)
     else:
-        settings = _settings(arguments)
+        project = read_project(arguments)
+        validation, test = _held_out(arguments, project)
+        settings = read_settings(arguments, project, validation=validation, test=test)
+        settings = msgspec.structs.replace(settings, report=tuple(arguments.report))
         if arguments.config is not None:
             settings = with_config(settings, arguments.config)
         current = create_run(out.parent, out.name, "behavior", msgspec.to_builtins(settings))
@@ -60,10 +63,37 @@ def with_config(settings: BehaviorTraining, path: Path) -> BehaviorTraining:
         raise InvalidConfig(f"{path} holds no settings of a behavior training: {error}") from error
 
 
-def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
+def read_project(arguments: argparse.Namespace) -> BehaviorProject:
+    """Read the labelled recordings that are named.
+
+    Raises:
+        InvalidConfig: none are.
+        InvalidLabels: they cannot be read.
+    """
     if not arguments.data:
         raise InvalidConfig("no data was named; give a folder of videos with label files")
-    project = read_behavior_project(arguments.data, exclusive=arguments.exclusive)
+    return read_behavior_project(arguments.data, exclusive=arguments.exclusive)
+
+
+def read_settings(
+    arguments: argparse.Namespace,
+    project: BehaviorProject,
+    *,
+    validation: tuple[str, ...],
+    test: tuple[str, ...],
+) -> BehaviorTraining:
+    """Return the settings that the options say.
+
+    Args:
+        arguments: `preset`, `backbone_weights`, `data` and those of
+            `training.behavior.command.add_training_options`.
+        project: the recordings of `data`.
+        validation: names or patterns of recordings.
+        test: the same.
+
+    Raises:
+        InvalidConfig: an option cannot be.
+    """
     weights: Path | None = arguments.backbone_weights
     if weights is not None and not weights.is_file():
         raise InvalidConfig(f"{weights} does not exist; name a file of backbone weights")
@@ -75,7 +105,6 @@ def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
             f"the model input is {width_px}x{height_px} px, but preset {arguments.preset} takes "
             f"multiples of {multiple}; give such a --size"
         )
-    validation, test = _held_out(arguments, project)
     return BehaviorTraining(
         data=tuple(str(path.resolve()) for path in arguments.data),
         data_sha256=project.sha256(),
@@ -93,7 +122,6 @@ def _settings(arguments: argparse.Namespace) -> BehaviorTraining:
         backbone_weights=f"{weights.name} {file_sha256(weights)}" if weights else None,
         validation=validation,
         test=test,
-        report=tuple(arguments.report),
         flow_frames=preset.flow_frames or arguments.flow_frames,
         oversampling_exponent=arguments.oversampling,
         flow=StageSettings(epochs=arguments.flow_epochs, samples_per_epoch=arguments.flow_samples),

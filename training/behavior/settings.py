@@ -58,9 +58,12 @@ class BehaviorTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     backbone_weights: str | None
     """File name and SHA-256 of the ImageNet weights; None for random ones."""
     validation: tuple[str, ...]
-    """Names or patterns of recordings that choose epochs and thresholds."""
+    """Names or patterns of recordings that choose epochs and thresholds; without any, the last
+    epoch is taken and thresholds are 0.5."""
     test: tuple[str, ...]
     """Names or patterns of recordings that are only reported."""
+    left_out: tuple[str, ...] = ()
+    """Names of recordings that are in no part."""
     report: tuple[str, ...] = ()
     """Patterns of test recordings whose figures the card also gives apart."""
     flow_frames: int = 4

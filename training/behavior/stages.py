@@ -98,7 +98,7 @@ def split_recordings(project: BehaviorProject, settings: BehaviorTraining) -> Sp
         InvalidConfig: a pattern names no recording, two parts share one, or a part is empty.
     """
     return named_split(
-        [recording.name for recording in project.recordings],
+        [one.name for one in project.recordings if one.name not in settings.left_out],
         validation=settings.validation,
         test=settings.test,
         seed=settings.seed,

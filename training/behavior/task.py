@@ -1,12 +1,10 @@
 """The three tasks of behavior training: steps, held-out figures and optimizers."""
 
-import math
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from lightning import LightningModule
 from torch import Tensor
 
 from service.behavior import probabilities
@@ -18,38 +16,12 @@ from training.behavior.networks.base import FeatureExtractor, FlowGenerator
 from training.behavior.networks.two_stream import TwoStream
 from training.behavior.presets import SequenceModel, whole_logits
 from training.data.behavior_windows import SequenceSample, WindowSample
+from training.scheduled_task import ScheduledTask
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 MONITOR = "heldout_loss"
 _BACKBONE_FACTOR = 0.3
 """Pretrained layers learn more slowly than new ones."""
-
-
-class ScheduledTask(LightningModule):  # type: ignore[misc]  # Lightning is untyped here
-    """AdamW, a short linear rise of the learning rate and a cosine to 0."""
-
-    def __init__(self, *, learning_rate: float, weight_decay: float, total_steps: int) -> None:
-        super().__init__()
-        self._learning_rate = learning_rate
-        self._weight_decay = weight_decay
-        self._total_steps = total_steps
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """See the class."""
-        optimizer = torch.optim.AdamW(self._groups(), weight_decay=self._weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _groups(self) -> list[dict[str, Any]]:
-        trained = [one for one in self.parameters() if one.requires_grad]
-        return [{"params": trained, "lr": self._learning_rate}]
-
-    def _learning_rate_factor(self, step: int) -> float:
-        warm_up = max(1, min(100, self._total_steps // 10))
-        if step < warm_up:
-            return (step + 1) / warm_up
-        done = min(1.0, (step - warm_up) / max(1, self._total_steps - warm_up))
-        return 0.5 * (1 + math.cos(math.pi * done))
 
 
 class FlowTask(ScheduledTask):

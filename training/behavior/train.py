@@ -98,54 +98,52 @@ def train_behavior(
     _train_features(
         run, settings, flow, features, training, validation, resume=resume, callbacks=callbacks
     )
-    logits, labels = _held_out_logits(
-        run, settings, flow, features, training, validation, resume=resume, callbacks=callbacks
-    )
+    sequence = new_sequence(settings, features.feature_size)
+    if sequence is not None:
+        _train_sequence(
+            run,
+            settings,
+            flow,
+            features,
+            sequence,
+            training,
+            validation,
+            resume=resume,
+            callbacks=callbacks,
+        )
+    held_out = _held_out_answers(settings, flow, features, sequence, validation)
     write_decisions(
         run,
         training,
-        probabilities(logits, exclusive=settings.exclusive),
-        labels,
+        held_out,
         exclusive=settings.exclusive,
         min_bout_frames=settings.min_bout_frames,
     )
     return run.directory
 
 
-def _held_out_logits(
-    run: Run,
+def _held_out_answers(
     settings: BehaviorTraining,
     flow: FlowGenerator,
     features: FeatureExtractor,
-    training: Sequence[Footage],
+    sequence: SequenceModel | None,
     validation: Sequence[Footage],
-    *,
-    resume: bool,
-    callbacks: Sequence[Callback],
-) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """Train the sequence, if there is one; return logits and labels of all validation frames."""
-    sequence = new_sequence(settings, features.feature_size)
+) -> tuple[NDArray[np.float32], NDArray[np.int8]] | None:
+    """Return probabilities and labels (N, C) of all validation frames; None without any."""
+    if not validation:
+        return None
     if sequence is None:
-        return stored_logits(flow, features, validation, settings)
-    held_out = stored_features(flow, features, validation, settings)
-    _train_sequence(
-        run,
-        settings,
-        flow,
-        features,
-        sequence,
-        training,
-        held_out,
-        resume=resume,
-        callbacks=callbacks,
-    )
+        logits, labels = stored_logits(flow, features, validation, settings)
+        return probabilities(logits, exclusive=settings.exclusive), labels
     sequence.eval()
+    stretches = stored_features(flow, features, validation, settings)
     with torch.no_grad():
-        logits = [
+        found = [
             whole_logits(sequence, torch.from_numpy(one)[None], torch.ones(1, len(one)))[0].numpy()
-            for one, _ in held_out
+            for one, _ in stretches
         ]
-    return np.concatenate(logits), np.concatenate([labels for _, labels in held_out])
+    values = probabilities(np.concatenate(found), exclusive=settings.exclusive)
+    return values, np.concatenate([labels for _, labels in stretches])
 
 
 def _check_weights(
@@ -188,14 +186,20 @@ def _train_flow(
         shift_px=_SHIFT_PX,
         seed=settings.seed,
     )
-    held_out = FlowClips(
-        validation,
-        network.input_frames,
-        ClipAugmenter(_NO_CHANGE),
-        widest_gap=_WIDEST_GAP,
-        shift_px=_SHIFT_PX,
-        seed=settings.seed,
-    )
+    held_out = None
+    if validation:
+        held_out = DataLoader(
+            FlowClips(
+                validation,
+                network.input_frames,
+                ClipAugmenter(_NO_CHANGE),
+                widest_gap=_WIDEST_GAP,
+                shift_px=_SHIFT_PX,
+                seed=settings.seed,
+            ),
+            batch_size=stage.batch_size,
+            sampler=[(0, index) for index in range(_HELD_OUT_CLIPS)],
+        )
     _fit(
         run,
         settings,
@@ -204,11 +208,7 @@ def _train_flow(
         DataLoader(
             clips, batch_size=stage.batch_size, sampler=EpochSampler(stage.samples_per_epoch)
         ),
-        DataLoader(
-            held_out,
-            batch_size=stage.batch_size,
-            sampler=[(0, index) for index in range(_HELD_OUT_CLIPS)],
-        ),
+        held_out,
         resume=resume,
         callbacks=callbacks,
     )
@@ -248,7 +248,12 @@ def _train_features(
         oversampling_exponent=settings.oversampling_exponent,
         seed=settings.seed,
     )
-    held_out = HeldOutWindows(validation, shape, stride=settings.held_out_stride)
+    held_out = None
+    if validation:
+        held_out = DataLoader(
+            HeldOutWindows(validation, shape, stride=settings.held_out_stride),
+            batch_size=stage.batch_size,
+        )
     _fit(
         run,
         settings,
@@ -257,7 +262,7 @@ def _train_features(
         DataLoader(
             windows, batch_size=stage.batch_size, sampler=EpochSampler(stage.samples_per_epoch)
         ),
-        DataLoader(held_out, batch_size=stage.batch_size),
+        held_out,
         resume=resume,
         callbacks=callbacks,
     )
@@ -271,7 +276,7 @@ def _train_sequence(
     features: FeatureExtractor,
     network: SequenceModel,
     training: Sequence[Footage],
-    held_out: list[tuple[NDArray[np.float32], NDArray[np.int8]]],
+    validation: Sequence[Footage],
     *,
     resume: bool,
     callbacks: Sequence[Callback],
@@ -284,6 +289,7 @@ def _train_sequence(
     stretches = stored_features(
         flow, features, training, settings, copies=copies, most=settings.most_stretches
     )
+    held_out = stored_features(flow, features, validation, settings)
     counts, frames = label_counts(training)
     if not settings.exclusive and isinstance(network, WindowSequence):
         network.start_at(starting_bias(counts, frames))
@@ -301,7 +307,7 @@ def _train_sequence(
         "sequence",
         task,
         DataLoader(FeatureStretches(stretches, length), stage.batch_size, shuffle=True),
-        DataLoader(FeatureStretches(held_out, length), stage.batch_size),
+        DataLoader(FeatureStretches(held_out, length), stage.batch_size) if held_out else None,
         resume=resume,
         callbacks=callbacks,
     )
@@ -314,7 +320,7 @@ def _fit(
     name: StageName,
     task: LightningModule,
     training: "DataLoader[object]",
-    validation: "DataLoader[object]",
+    validation: "DataLoader[object] | None",
     *,
     resume: bool,
     callbacks: Sequence[Callback],

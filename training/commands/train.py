@@ -1,13 +1,14 @@
-"""`ethostream train pose|behavior|keypoint-behavior`: labelled data to a run."""
+"""`ethostream train pose|behavior|keypoint-behavior|backbone`: data to a run."""
 
 import argparse
 import logging
 
+from training.backbones import command as backbone
 from training.behavior import command as behavior
 from training.behavior.keypoints import command as keypoint_behavior
 from training.pose import command as pose
 
-SUMMARY = "train a pose or behavior network on labelled data"
+SUMMARY = "train a pose or behavior network on labelled data, or a backbone on any frames"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("pose", pose),
         ("behavior", behavior),
         ("keypoint-behavior", keypoint_behavior),
+        ("backbone", backbone),
     ):
         summary = f"train a {name} network"
         task = tasks.add_parser(name, help=summary, description=summary)

@@ -7,6 +7,7 @@ labelled count, and recordings without one are in no part.
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,8 @@ def k_splits(
     """
     if count < 1:
         raise InvalidConfig(f"{count} splits are wanted; give 1 or more")
-    names, positive = _labelled(project)
+    names, frames = _labelled(project)
+    positive = frames > 0
     sizes = _sizes(len(names), shares)
     _check_possible(project.behaviors, positive, sizes)
     random = np.random.default_rng(seed)
@@ -68,6 +70,54 @@ def k_splits(
         rule = f"recordings by random ({':'.join(map(str, sizes))}), every behavior in every part"
         splits.append(_split(f"{rule}{numbered}", seed, drawn))
     return splits
+
+
+def balanced_folds(
+    project: BehaviorProject, count: int, *, seed: int = 1
+) -> tuple[tuple[str, ...], ...]:
+    """Share out whole recordings so that each fold holds about as much of every behavior.
+
+    Of many random ways the one is taken whose shares of the labelled frames are furthest from
+    0 and nearest to equal, by the mean distance of their logarithms.
+
+    Args:
+        project: all recordings; those without a labelled frame are in no fold.
+        count: of the folds, 2 or more.
+        seed: of the draws.
+
+    Returns:
+        The names in each fold, sorted.
+
+    Raises:
+        InvalidConfig: there are fewer recordings than folds, or a behavior is in fewer.
+    """
+    if count < 2:
+        raise InvalidConfig(f"{count} folds are wanted; give 2 or more")
+    names, frames = _labelled(project)
+    if len(names) < count:
+        raise InvalidConfig(
+            f"{len(names)} labelled recordings cannot be shared out to {count} folds; label "
+            f"{count} or more, or take fewer folds"
+        )
+    _check_possible(project.behaviors, frames > 0, [1] * count)
+    random = np.random.default_rng(seed)
+    best: tuple[float, NDArray[np.int64]] | None = None
+    failures = np.zeros(len(project.behaviors), np.int64)
+    for _ in range(_DRAWS):
+        drawn = random.integers(0, count, len(names))
+        shares = np.stack([frames[drawn == fold].sum(axis=0) for fold in range(count)])
+        if not shares.all():
+            failures += (shares == 0).any(axis=0)
+            continue
+        distance = float(np.abs(np.log(shares * count / shares.sum(axis=0))).mean())
+        if best is None or distance < best[0]:
+            best = distance, drawn
+    if best is None:
+        _refuse(project.behaviors, frames > 0, failures, f"{count} folds")
+    return tuple(
+        tuple(name for name, fold in zip(names, best[1], strict=True) if fold == wanted)
+        for wanted in range(count)
+    )
 
 
 def named_split(
@@ -87,13 +137,15 @@ def named_split(
     validating, tested = _matching(names, validation), _matching(names, test)
     training = [name for name in names if name not in {*validating, *tested}]
     shared = set(validating) & set(tested)
-    if shared or not training or not validating or not tested:
+    if shared or not training or not tested:
         raise InvalidConfig(
             f"{len(training)} recordings train, {len(validating)} validate and {len(tested)} test, "
-            f"{len(shared)} of them twice; give each part one at least, and none to two parts"
+            f"{len(shared)} of them twice; give training and test one at least, and none to two "
+            "parts"
         )
+    chosen = f"; validation: {', '.join(validation)}" if validation else "; no validation"
     return Split(
-        rule=f"whole recordings; test: {', '.join(test)}; validation: {', '.join(validation)}",
+        rule=f"whole recordings; test: {', '.join(test)}{chosen}",
         seed=seed,
         training=tuple(training),
         validation=tuple(validating),
@@ -134,12 +186,12 @@ def extend_recordings(
 
 def missing_behaviors(split: Split, project: BehaviorProject) -> dict[str, tuple[str, ...]]:
     """For each part that has recordings, the behaviors without a labelled frame in it."""
-    names, positive = _labelled(project)
+    names, frames = _labelled(project)
     missing = {}
     for part in _PARTS:
         members: tuple[str, ...] = getattr(split, part)
         rows = [names.index(name) for name in members if name in names]
-        counts = positive[rows].sum(axis=0)
+        counts = frames[rows].sum(axis=0)
         if members:
             missing[part] = tuple(
                 name for name, count in zip(project.behaviors, counts, strict=True) if not count
@@ -147,15 +199,15 @@ def missing_behaviors(split: Split, project: BehaviorProject) -> dict[str, tuple
     return missing
 
 
-def _labelled(project: BehaviorProject) -> tuple[list[str], NDArray[np.bool_]]:
-    """Names of the recordings with labels, sorted, and (R, C) whether each has each behavior."""
+def _labelled(project: BehaviorProject) -> tuple[list[str], NDArray[np.int64]]:
+    """Names of the recordings with labels, sorted, and (R, C) labelled frames of each behavior."""
     names, rows = [], []
     for recording in sorted(project.recordings, key=lambda one: one.name):
         known = (recording.labels != NOT_LABELLED).all(axis=1)
         if known.any():
             names.append(recording.name)
-            rows.append((recording.labels[known] == 1).any(axis=0))
-    return names, np.array(rows, np.bool_).reshape(len(names), len(project.behaviors))
+            rows.append((recording.labels[known] == 1).sum(axis=0))
+    return names, np.array(rows, np.int64).reshape(len(names), len(project.behaviors))
 
 
 def _check_shares(shares: Sequence[float]) -> None:
@@ -219,12 +271,22 @@ def _draw(
         repeated = drawn
     if repeated is not None:
         return repeated
+    _refuse(
+        behaviors, positive, failures, f"every part of {' + '.join(map(str, sizes))} recordings"
+    )
+
+
+def _refuse(
+    behaviors: Sequence[str],
+    positive: NDArray[np.bool_],
+    failures: NDArray[np.int64],
+    parts: str,
+) -> NoReturn:
     worst = int(failures.argmax())
     raise InvalidConfig(
-        f"none of {_DRAWS} draws had every behavior in every part of "
-        f"{' + '.join(map(str, sizes))} recordings; most often {behaviors[worst]} was missing, "
-        f"which is labelled in {positive[:, worst].sum()} of {len(names)} recordings: label it in "
-        "more of them, or name the parts yourself"
+        f"none of {_DRAWS} draws had every behavior in {parts}; most often {behaviors[worst]} "
+        f"was missing, which is labelled in {positive[:, worst].sum()} of {len(positive)} "
+        "recordings: label it in more of them, or name the parts yourself"
     )
 
 

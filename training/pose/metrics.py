@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from training.statistics import standard_error
+
 OKS_SIGMA = 0.1
 OKS_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """Both as DeepLabCut takes them for every keypoint."""
@@ -96,14 +98,6 @@ def error_figures(errors_px: NDArray[np.floating]) -> Figures:
         "rmse_px": float(np.sqrt((known**2).mean())),
         "median_error_px": float(np.median(known)),
     }
-
-
-def standard_error(values: NDArray[np.float64] | Sequence[float]) -> float | None:
-    """Standard error of the mean, from the sample standard deviation; None below two values."""
-    several = np.asarray(values, np.float64)
-    if several.size < 2:
-        return None
-    return float(several.std(ddof=1) / np.sqrt(several.size))
 
 
 def pck(errors_px: NDArray[np.floating], limits_px: NDArray[np.floating] | float) -> float | None:

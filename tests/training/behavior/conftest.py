@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -22,6 +24,18 @@ def write_behavior_project(folder: Path, recordings: int) -> Path:
 @pytest.fixture(scope="session")
 def behavior_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_behavior_project(tmp_path_factory.mktemp("behavior") / "project", 3)
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings that show every behavior, unlike the short simulated ones."""
+    folder = write_behavior_project(tmp_path_factory.mktemp("labelled") / "project", 3)
+    for path in folder.glob("*_labels.csv"):
+        table = pd.read_csv(path, index_col=0)
+        for place, name in enumerate(table.columns):
+            table[name] = (np.arange(len(table)) // 5 == place).astype(int)
+        table.to_csv(path)
+    return folder
 
 
 @pytest.fixture(autouse=True)

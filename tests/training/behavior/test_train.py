@@ -228,3 +228,17 @@ def test_recordings_without_any_context_are_refused() -> None:
     one = Prediction("one", logits, np.zeros((4, 3), np.int8), ((0, 4),))
     with pytest.raises(InvalidConfig, match="no frame is labelled and has 1 earlier frames"):
         summarize([one], make_spec())
+
+
+def test_without_validation_recordings_the_last_epoch_is_taken(
+    behavior_project: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "unwatched"
+    options = TINY.replace("--validation mouse1 ", "").split()
+    assert train(behavior_project, "--out", out, *options, "--features-epochs", 2) == 0
+    run = open_run(out)
+    assert run.split().validation == ()
+    assert run.split().training == ("mouse0", "mouse1")
+    assert read_decisions(run).thresholds == (0.5,) * 4
+    assert not list(out.rglob("best.ckpt"))
+    assert read_networks(run).sequence is not None

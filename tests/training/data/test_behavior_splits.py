@@ -10,6 +10,7 @@ from training.data.behavior_labels import (
     read_behavior_project,
 )
 from training.data.behavior_splits import (
+    balanced_folds,
     draw_split,
     extend_recordings,
     k_splits,
@@ -135,3 +136,29 @@ def test_the_rat_recordings_are_split_with_every_behavior_in_every_part(
     splits = k_splits(rats, 3, shares=(0.5, 0.25, 0.25))
     assert not any(name for one in splits for name in missing_behaviors(one, rats).values())
     assert len({one.test for one in splits}) == 3
+
+
+def test_folds_hold_about_as_much_of_every_behavior() -> None:
+    uneven = project(
+        *(recording(f"long{n}", 8, 0) for n in range(4)),
+        *(recording(f"short{n}", 2, 1) for n in range(8)),
+    )
+    folds = balanced_folds(uneven, 4)
+    assert sorted(name for fold in folds for name in fold) == sorted(
+        one.name for one in uneven.recordings
+    )
+    shares = [
+        sum((one.labels == 1).sum(axis=0) for one in uneven.choose(fold)).tolist() for fold in folds
+    ]
+    assert shares == [[12, 2]] * 4
+    assert balanced_folds(uneven, 4) == folds
+    assert balanced_folds(uneven, 4, seed=2) != folds
+
+
+def test_folds_that_cannot_be_are_refused() -> None:
+    with pytest.raises(InvalidConfig, match="2 or more"):
+        balanced_folds(TEN, 1)
+    with pytest.raises(InvalidConfig, match="cannot be shared out to 11 folds"):
+        balanced_folds(TEN, 11)
+    with pytest.raises(InvalidConfig, match="rear is labelled in 4 of 10"):
+        balanced_folds(TEN, 5)

@@ -9,8 +9,8 @@ from training.pose.metrics import (
     oks,
     oks_precision_recall,
     pck,
-    standard_error,
 )
+from training.statistics import standard_error
 
 NAN = np.nan
 SQUARE = np.array([[0, 0], [100, 0], [0, 100], [100, 100]], np.float32)

@@ -10,17 +10,20 @@ from service.errors import InvalidConfig
 from training.data.projects import read_projects
 from training.data.splits import SplitSettings
 from training.pose.settings import PoseChoices
-from training.pose.study.drive import ProcessTrainer, RowFailed, run_study
 from training.pose.study.plots import draw_study
-from training.pose.study.settings import KINDS, StudyKind, StudyRow, StudySettings, plan_rows
+from training.pose.study.settings import KINDS, PoseRow, StudyKind, StudySettings, plan_rows
 from training.pose.study.tables import (
+    PoseResult,
     keypoint_records,
     markdown_table,
+    run_record,
     summarize_rows,
-    text_table,
-    write_csv,
 )
-from training.pose.study.worker import Job, RowResult, train_row
+from training.pose.study.worker import PoseRows
+from training.study.drive import ProcessTrainer, RowFailed, run_study
+from training.study.rows import Job
+from training.study.tables import text_table, write_csv
+from training.study.worker import train_row
 
 pytestmark = pytest.mark.needs_train
 
@@ -39,12 +42,14 @@ BASE = PoseChoices(
 class QuickTrainer:
     """Answers at once, with errors that depend on the row; some rows fail."""
 
+    result_type = PoseResult
+
     def __init__(self, failing: tuple[str, ...] = ()) -> None:
         self.trained: list[str] = []
         self.failing = failing
         self.stopped = threading.Event()
 
-    def train(self, job: Job, folder: Path) -> RowResult:
+    def train(self, job: Job[PoseChoices], folder: Path) -> PoseResult:
         if job.row.key in self.failing:
             raise RowFailed("the training ended with status 1")
         self.trained.append(job.row.key)
@@ -54,7 +59,7 @@ class QuickTrainer:
         self.stopped.set()
 
 
-def result_of(row: StudyRow, data_sha256: str = "abc") -> RowResult:
+def result_of(row: PoseRow, data_sha256: str = "abc") -> PoseResult:
     error = float(row.choices.split.seed) + (row.x or 0)
     keypoints = row.choices.keypoints or KEYPOINTS
     part = {
@@ -62,7 +67,7 @@ def result_of(row: StudyRow, data_sha256: str = "abc") -> RowResult:
         "per_keypoint": {k: {"mean_error_px": error} for k in keypoints},
     }
     held_out = "test" if row.choices.split.test_share else "validation"
-    return RowResult(
+    return PoseResult(
         row=row,
         data_sha256=data_sha256,
         frames={"training": 8, "validation": 0, "test": 2},
@@ -187,7 +192,7 @@ def test_body_parts_together_are_told_beside_each_alone() -> None:
 def test_every_kind_has_a_table_and_a_picture(kind: StudyKind, tmp_path: Path) -> None:
     results = [result_of(row) for row in plan_rows(study(kind, splits=2), KEYPOINTS)]
     assert markdown_table(kind, results).count("|") > 20
-    write_csv(tmp_path / "rows.csv", results)
+    write_csv(tmp_path / "rows.csv", [run_record(one) for one in results])
     with (tmp_path / "rows.csv").open() as file:
         assert [row["key"] for row in csv.DictReader(file)] == [one.row.key for one in results]
     draw_study(kind, results, tmp_path / "study.png", human_px=2.69)
@@ -199,20 +204,22 @@ def test_a_row_is_trained_and_measured_and_an_interrupted_one_goes_on(
 ) -> None:
     (row,) = plan_rows(study("splits", presets=("tiny",), splits=1), KEYPOINTS)
     data = read_projects([project])
-    job = Job(row=row, data=(str(project),), data_sha256=data.sha256, threads=1, keep=True)
+    job = Job[PoseChoices](
+        row=row, data=(str(project),), data_sha256=data.sha256, threads=1, keep=True
+    )
     folder = tmp_path / "runs" / row.key
-    result = train_row(job, folder)
+    result = train_row(PoseRows(), job, folder)
     assert result.frames == {"training": 10, "validation": 0, "test": 2}
     assert set(result.figures) == {"training", "test"}
     assert result.parameters > 1_000_000
     assert [point["step"] for point in result.curve] == [2, 4]
     assert result.seconds is not None
-    again = train_row(job, folder)  # as after a kill behind the last epoch
+    again = train_row(PoseRows(), job, folder)  # as after a kill behind the last epoch
     assert again.seconds is None
     assert again.figures == result.figures
 
     other = msgspec.structs.replace(job, data_sha256="other", keep=False)
-    anew = train_row(other, folder)
+    anew = train_row(PoseRows(), other, folder)
     assert anew.seconds is not None
     assert not (folder / "checkpoints").exists()
 
@@ -228,7 +235,7 @@ def test_a_process_trains_a_row_and_tells_why_another_failed(project: Path, tmp_
         [project],
         "abc",
         tmp_path / "s",
-        trainer=ProcessTrainer(),
+        trainer=ProcessTrainer("training.pose.study.worker", PoseResult),
         jobs=2,
         threads=1,
     )
@@ -243,8 +250,8 @@ def test_stopping_ends_the_processes(project: Path, tmp_path: Path) -> None:
     (row,) = plan_rows(
         StudySettings(kind="splits", presets=("tiny",), splits=1, base=long), KEYPOINTS
     )
-    trainer = ProcessTrainer()
-    job = Job(row=row, data=(str(project),), data_sha256="abc", threads=1)
+    trainer = ProcessTrainer("training.pose.study.worker", PoseResult)
+    job = Job[PoseChoices](row=row, data=(str(project),), data_sha256="abc", threads=1)
     errors: list[RowFailed] = []
 
     def train() -> None:

@@ -11,7 +11,7 @@ from training.behavior.keypoints.data import WindowBatch
 from training.behavior.keypoints.network import KeypointNetwork
 from training.behavior.keypoints.settings import KeypointTraining
 from training.behavior.losses import BehaviorLoss
-from training.behavior.task import ScheduledTask
+from training.scheduled_task import ScheduledTask
 
 MONITOR = "heldout_macro_f1"
 """At the best thresholds of the epoch, without background, as DeepEthogram chooses epochs."""

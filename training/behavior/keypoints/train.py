@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from service.errors import InvalidConfig
 from training.behavior.decisions import label_counts, write_decisions
 from training.behavior.keypoints.data import (
     HeldOutBatches,
@@ -60,6 +61,11 @@ def train_keypoint_behavior(run: Run, *, resume: bool) -> Path:
         test=settings.test,
         seed=settings.seed,
     )
+    if not split.validation:
+        raise InvalidConfig(
+            "no recording validates, but the epoch and thresholds are chosen on some; name them "
+            "with --validation"
+        )
     run.write_split(split)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -154,8 +160,7 @@ def _write_decisions(
     return write_decisions(
         run,
         training,
-        values,
-        np.concatenate([one.labels for one in validation]),
+        (values, np.concatenate([one.labels for one in validation])),
         exclusive=settings.exclusive,
         min_bout_frames=settings.min_bout_frames,
     )

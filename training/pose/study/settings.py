@@ -15,6 +15,7 @@ from training.data.frames import keypoint_indices
 from training.data.splits import SplitSettings
 from training.pose.presets import PRESETS, PresetName
 from training.pose.settings import PoseChoices
+from training.study.rows import StudyRow
 
 StudyKind = Literal["splits", "size", "radius", "subsets", "networks", "steps"]
 KINDS: tuple[StudyKind, ...] = get_args(StudyKind)
@@ -69,19 +70,10 @@ class StudySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise InvalidConfig(f"a share is {wrong[0]:g}; give more than 0 and less than 1")
 
 
-class StudyRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One training of a study."""
-
-    key: str
-    """Name of its files."""
-    series: str
-    """Such as the preset; rows of one series are one line of the plot."""
-    x: float | None = None
-    """Its place in the series: share of training frames, or radius in px."""
-    choices: PoseChoices
+PoseRow = StudyRow[PoseChoices]
 
 
-def plan_rows(settings: StudySettings, keypoints: Sequence[str]) -> list[StudyRow]:
+def plan_rows(settings: StudySettings, keypoints: Sequence[str]) -> list[PoseRow]:
     """Return the rows of a study, split by split.
 
     Args:
@@ -101,7 +93,7 @@ def plan_rows(settings: StudySettings, keypoints: Sequence[str]) -> list[StudyRo
     return rows
 
 
-def _rows(settings: StudySettings, keypoints: Sequence[str], seed: int) -> Iterator[StudyRow]:
+def _rows(settings: StudySettings, keypoints: Sequence[str], seed: int) -> Iterator[PoseRow]:
     kind = settings.kind
     if kind == "networks":
         yield from _network_rows(settings, seed)
@@ -129,7 +121,7 @@ def _rows(settings: StudySettings, keypoints: Sequence[str], seed: int) -> Itera
             yield _row(settings, preset, seed, split)
 
 
-def _network_rows(settings: StudySettings, seed: int) -> Iterator[StudyRow]:
+def _network_rows(settings: StudySettings, seed: int) -> Iterator[PoseRow]:
     split = _split(settings.test_share, seed)
     presets = settings.presets or (_SINGLE_PRESET if settings.backbones else ("tiny", "fast"))
     for preset in presets:
@@ -147,7 +139,7 @@ def _row(
     series: str = "",
     x: float | None = None,
     **chosen: object,
-) -> StudyRow:
+) -> PoseRow:
     base = settings.base
     backbone = chosen.get("backbone") or base.backbone or PRESETS[preset].backbone
     weights = settings.backbone_weights.get(str(backbone), base.backbone_weights)
@@ -159,7 +151,7 @@ def _row(
     name = f"{preset} {name}" if several else name
     at = "" if x is None else f"-{x:g}"
     key = "".join(letter if letter.isalnum() or letter in "+_-." else "-" for letter in name)
-    return StudyRow(key=f"{key}{at}-split{seed}", series=name, x=x, choices=choices)
+    return PoseRow(key=f"{key}{at}-split{seed}", series=name, x=x, choices=choices)
 
 
 def _split(test_share: float, seed: int) -> SplitSettings:

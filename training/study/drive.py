@@ -6,13 +6,12 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol
 
 import msgspec
 
 from service.errors import EthostreamError, InvalidConfig
-from training.pose.study.settings import StudyRow
-from training.pose.study.worker import Job, RowResult
+from training.study.rows import Choices, Job, RowResult, StudyRow
 
 
 class RowFailed(EthostreamError):
@@ -21,10 +20,15 @@ class RowFailed(EthostreamError):
     status = "INTERNAL"
 
 
-class Trainer(Protocol):
+class Trainer(Protocol[Choices]):
     """Trains one row; several threads may ask at once."""
 
-    def train(self, job: Job, folder: Path) -> RowResult:
+    @property
+    def result_type(self) -> type[RowResult[Choices]]:
+        """What it answers, and stored rows are read as."""
+        ...
+
+    def train(self, job: Job[Choices], folder: Path) -> RowResult[Choices]:
         """Train the row in the folder of its run.
 
         Raises:
@@ -38,17 +42,18 @@ class Trainer(Protocol):
 
 
 def run_study(
-    rows: Sequence[StudyRow],
+    rows: Sequence[StudyRow[Choices]],
     data: Sequence[Path],
     data_sha256: str,
     out: Path,
     *,
-    trainer: Trainer,
+    trainer: Trainer[Choices],
     jobs: int = 1,
     threads: int | None = None,
     keep: bool = False,
+    tell: Callable[[RowResult[Choices]], str] = lambda result: "",
     say: Callable[[str], None] = lambda line: None,
-) -> tuple[list[RowResult], list[str]]:
+) -> tuple[list[RowResult[Choices]], list[str]]:
     """Train all rows that are not done yet.
 
     Args:
@@ -60,6 +65,7 @@ def run_study(
         jobs: rows that train at once.
         threads: processor threads of each.
         keep: keep the checkpoints of the runs.
+        tell: figures of a row as one line.
         say: takes a line of progress.
 
     Returns:
@@ -71,7 +77,9 @@ def run_study(
     stored = out / "rows"
     stored.mkdir(parents=True, exist_ok=True)
     done = {
-        row.key: found for row in rows if (found := read_row(stored, row, data_sha256)) is not None
+        row.key: found
+        for row in rows
+        if (found := read_row(stored, row, data_sha256, trainer.result_type)) is not None
     }
     left = [row for row in rows if row.key not in done]
     say(f"{len(rows)} trainings, {len(done)} of them done before")
@@ -97,7 +105,7 @@ def run_study(
                     continue
                 _store(stored / f"{key}.json", result)
                 done[key] = result
-                say(f"{len(done)}/{len(rows)}  {key}  {short_figures(result)}")
+                say(f"{len(done)}/{len(rows)}  {key}  {tell(result)}")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             trainer.stop()
@@ -105,7 +113,12 @@ def run_study(
     return [done[row.key] for row in rows if row.key in done], failures
 
 
-def read_row(folder: Path, row: StudyRow, data_sha256: str) -> RowResult | None:
+def read_row(
+    folder: Path,
+    row: StudyRow[Choices],
+    data_sha256: str,
+    result_type: type[RowResult[Choices]],
+) -> RowResult[Choices] | None:
     """Return the stored result of a row, or None where it is not done.
 
     Raises:
@@ -115,7 +128,7 @@ def read_row(folder: Path, row: StudyRow, data_sha256: str) -> RowResult | None:
     if not path.is_file():
         return None
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=RowResult)
+        found = msgspec.json.decode(path.read_bytes(), type=result_type)
     except msgspec.MsgspecError as error:
         raise InvalidConfig(f"{path} is damaged: {error}; delete it to train the row again") from (
             error
@@ -128,30 +141,27 @@ def read_row(folder: Path, row: StudyRow, data_sha256: str) -> RowResult | None:
     return found
 
 
-def short_figures(result: RowResult) -> str:
-    """Return the mean errors of the parts as one line."""
-    shown = []
-    for part in ("training", "validation", "test"):
-        error = result.figures.get(part, {}).get("mean_error_px")
-        if isinstance(error, float):
-            shown.append(f"{part} {error:.2f} px")
-    return "  ".join(shown)
+class ProcessTrainer(Generic[Choices]):
+    """Trains each row in a process of its own, with its output in `<run>.log`.
 
+    Args:
+        worker: module that is run for a row, which calls `training.study.worker.work`.
+        result_type: what it answers.
+    """
 
-class ProcessTrainer:
-    """Trains each row in a process of its own, with its output in `<run>.log`."""
-
-    def __init__(self) -> None:
+    def __init__(self, worker: str, result_type: type[RowResult[Choices]]) -> None:
+        self._worker = worker
+        self.result_type = result_type
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
-    def train(self, job: Job, folder: Path) -> RowResult:
+    def train(self, job: Job[Choices], folder: Path) -> RowResult[Choices]:
         """See `Trainer.train`."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         told, answer = (folder.with_name(f"{folder.name}.{end}") for end in ("told", "answer"))
         log = folder.with_name(f"{folder.name}.log")
         told.write_bytes(msgspec.json.encode(job))
-        command = [sys.executable, "-m", "training.pose.study.worker"]
+        command = [sys.executable, "-m", self._worker]
         environment = dict(os.environ)
         if job.threads is not None:
             environment["OMP_NUM_THREADS"] = str(job.threads)
@@ -171,7 +181,7 @@ class ProcessTrainer:
             lines = log.read_text(errors="replace").strip().splitlines()
             last = lines[-1] if lines else "it said nothing"
             raise RowFailed(f"the training ended with status {status}: {last}; see {log}")
-        result = msgspec.json.decode(answer.read_bytes(), type=RowResult)
+        result = msgspec.json.decode(answer.read_bytes(), type=self.result_type)
         for path in (told, answer):
             path.unlink()
         return result
@@ -183,7 +193,7 @@ class ProcessTrainer:
             process.terminate()
 
 
-def _store(path: Path, result: RowResult) -> None:
+def _store(path: Path, result: RowResult[Choices]) -> None:
     """Write in one step, so that a kill leaves no half of a row."""
     unfinished = path.with_suffix(".part")
     unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")

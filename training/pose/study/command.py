@@ -1,0 +1,201 @@
+"""`ethostream study pose`; its work stands apart, so that --help needs no torch."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from training.pose.settings import PoseChoices
+    from training.pose.study.settings import StudySettings
+    from training.pose.study.tables import PoseResult
+
+_KINDS = ("splits", "size", "radius", "subsets", "networks", "steps")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare what is varied, the data and what all trainings share."""
+    parser.epilog = (
+        "Each training is stored in DIR/rows when it is done; the same command again goes on "
+        "where it stopped. Nothing is chosen on test frames: the last epoch is measured."
+    )
+    add = parser.add_argument
+    add(
+        "kind",
+        choices=_KINDS,
+        help="splits: presets on random splits; size: share of frames that train; radius: of the "
+        "label; subsets: body parts together and apart; networks: presets and backbones on the "
+        "same split; steps: error over the training",
+    )
+    add("data", nargs="+", type=Path, metavar="DATA", help="labelled projects and files")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of the study")
+    add("--jobs", type=int, default=1, metavar="N", help="trainings at once (default: 1)")
+    add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="processor threads of each training (default: 1 with several --jobs, else all)",
+    )
+    add("--keep", action="store_true", help="keep the checkpoints of every run")
+    add(
+        "--human-px",
+        type=float,
+        metavar="PX",
+        help="mean distance between two people's labels, drawn as a line",
+    )
+    add("--json", action="store_true", help="print only the last line, JSON")
+    varied = parser.add_argument_group("what is varied")
+    add = varied.add_argument
+    add(
+        "--presets",
+        nargs="+",
+        choices=("tiny", "fast", "accurate"),
+        default=[],
+        help="sizes (default: tiny fast for splits and networks, else fast)",
+    )
+    add("--backbones", nargs="+", default=[], metavar="NAME", help="networks: these as well")
+    add("--splits", type=int, metavar="N", help="random splits of each (default: 5, 3 or 1)")
+    add("--test-share", type=float, default=0.2, metavar="S", help="of all frames (default: 0.2)")
+    add("--shares", nargs="+", type=float, metavar="S", help="size: shares that train")
+    add("--radii", nargs="+", type=float, metavar="PX", help="radius: px of the model input")
+    add(
+        "--groups",
+        nargs="+",
+        default=[],
+        metavar="A,B",
+        help="subsets: keypoints trained together (default: each alone)",
+    )
+    common = parser.add_argument_group("what all trainings share")
+    add = common.add_argument
+    add(
+        "--config",
+        type=Path,
+        metavar="TOML",
+        help="settings as for `train pose --config`; options win over it",
+    )
+    add(
+        "--backbone-weights",
+        nargs="+",
+        default=[],
+        metavar="NAME=FILE",
+        help="ImageNet weights of a backbone, or `random` for all (default: fetched)",
+    )
+    add("--epochs", type=int, metavar="N", help="of each training (default: 60)")
+    add("--views-per-epoch", type=int, metavar="N", help="training views an epoch (default: 512)")
+    add("--batch-size", type=int, metavar="N", help="views a step (default: 16)")
+    add("--size", type=_size, dest="size_px", metavar="WxH", help="model input, multiples of 32")
+    add("--view-px", type=int, metavar="PX", help="side of a training view")
+    add("--learning-rate", type=float, metavar="R", help="peak learning rate")
+    add("--precision", choices=("bf16-mixed", "32-true"), help="arithmetic (default: bf16-mixed)")
+    add("--seed", type=int, metavar="N", help="of the first split (default: 1)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train what is left, print the table; 1 where a training failed."""
+    import msgspec
+
+    from training.data.projects import read_projects
+    from training.pose.study.plots import draw_study
+    from training.pose.study.settings import plan_rows
+    from training.pose.study.tables import (
+        PoseResult,
+        markdown_table,
+        run_record,
+        summarize_rows,
+    )
+    from training.runs import code_commit
+    from training.study.drive import ProcessTrainer, run_study
+    from training.study.tables import text_table, write_csv
+
+    settings = _settings(arguments)
+    labels = read_projects(arguments.data)
+    rows = plan_rows(settings, labels.keypoints)
+    threads = arguments.threads or (1 if arguments.jobs > 1 else None)
+    results, failures = run_study(
+        rows,
+        arguments.data,
+        labels.sha256,
+        arguments.out,
+        trainer=ProcessTrainer("training.pose.study.worker", PoseResult),
+        tell=_short_figures,
+        jobs=arguments.jobs,
+        threads=threads,
+        keep=arguments.keep,
+        say=(lambda line: None) if arguments.json else (lambda line: print(line, flush=True)),
+    )
+    out: Path = arguments.out
+    if results:
+        table = markdown_table(settings.kind, results)
+        (out / "table.md").write_text(table, encoding="utf-8")
+        write_csv(out / "rows.csv", [run_record(one) for one in results])
+        draw_study(settings.kind, results, out / "study.png", human_px=arguments.human_px)
+        if not arguments.json:
+            print(f"\n{text_table(table)}\n\n{out}/table.md, rows.csv, study.png")
+    summary = {
+        "study": settings.kind,
+        "out": str(out),
+        "done": len(results),
+        "failed": failures,
+        "rows": summarize_rows(results),
+        "commit": code_commit(),
+        "settings": msgspec.to_builtins(settings),
+    }
+    print(json.dumps(summary))
+    return 1 if failures else 0
+
+
+def _settings(arguments: argparse.Namespace) -> "StudySettings":
+    from training.pose.study.settings import StudySettings
+
+    backbone_weights = {}
+    for text in arguments.backbone_weights:
+        name, separator, path = text.partition("=")
+        if separator:
+            backbone_weights[name] = path
+    chosen = {"shares": arguments.shares, "radii_px": arguments.radii}
+    return StudySettings(
+        kind=arguments.kind,
+        presets=tuple(arguments.presets),
+        backbones=tuple(arguments.backbones),
+        splits=arguments.splits,
+        test_share=arguments.test_share,
+        groups=tuple(tuple(text.split(",")) for text in arguments.groups),
+        backbone_weights=backbone_weights,
+        base=_base(arguments),
+        **{name: tuple(values) for name, values in chosen.items() if values},
+    )
+
+
+def _base(arguments: argparse.Namespace) -> "PoseChoices":
+    """What all trainings share: of the file and of the options, as `train pose` takes them."""
+    from service.errors import InvalidConfig
+    from training.pose.run_command import read_choices
+
+    options = argparse.Namespace(**vars(arguments))
+    bare = [text for text in arguments.backbone_weights if "=" not in text]
+    if bare not in ([], ["random"], ["imagenet"]):
+        raise InvalidConfig(
+            f"{bare[0]} does not say whose weights it holds; give NAME=FILE, such as "
+            f"mobilenet_v2={bare[0]}"
+        )
+    options.backbone_weights = bare[0] if bare else None
+    for name in ("threads", "test_share"):  # told apart from what a row is
+        setattr(options, name, None)
+    return read_choices(options)
+
+
+def _short_figures(result: "PoseResult") -> str:
+    """The mean errors of the parts as one line."""
+    shown = []
+    for part in ("training", "validation", "test"):
+        error = result.figures.get(part, {}).get("mean_error_px")
+        if isinstance(error, float):
+            shown.append(f"{part} {error:.2f} px")
+    return "  ".join(shown)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, separator, height = text.partition("x")
+    if not separator or not width.isdecimal() or not height.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; give WIDTHxHEIGHT, as 384x288")
+    return int(width), int(height)
