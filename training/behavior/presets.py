@@ -48,7 +48,7 @@ class Preset:
 
 
 PRESETS: Mapping[PresetName, Preset] = {
-    "realtime": Preset(None, 0, "causal", sparsity_weight=0.002),
+    "realtime": Preset(None, 0, "causal", sparsity_weight=0.03),
     "deg_f": Preset(10, 5, "tgm", size_multiple=8),
     "deg_m": Preset(10, 5, "tgm", size_multiple=32),
     "deg_s": Preset(10, 5, "tgm", smoothness_factor=0.25, sparsity_weight=0.05, size_multiple=8),
