@@ -92,7 +92,7 @@ def _stage_seconds(
     preset: PresetName, width_px: int, height_px: int, arguments: argparse.Namespace
 ) -> dict[str, float]:
     """Seconds a frame of flow, features and sequence."""
-    settings = _settings(preset, width_px, height_px)
+    settings = preset_settings(preset, width_px, height_px)
     flow, features = new_flow(settings), new_features(settings, None)
     sequence = new_sequence(settings, features.feature_size)
     networks = Networks(flow.eval(), features.eval(), sequence.eval() if sequence else None)
@@ -142,7 +142,8 @@ def _sequence_inputs(networks: Networks, feature_size: int, batch: int) -> dict[
     }
 
 
-def _settings(preset: PresetName, width_px: int, height_px: int) -> BehaviorTraining:
+def preset_settings(preset: PresetName, width_px: int, height_px: int) -> BehaviorTraining:
+    """Return settings of a run that is never trained."""
     stage = StageSettings(epochs=1)
     return BehaviorTraining(
         data=(),

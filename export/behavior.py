@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from export.behavior_card import MeasuredRecordings, write_card
-from export.parity import ParityReport, Verdict, compare_engines
+from export.parity import CANDIDATES, INT8_CANDIDATES, ParityReport, Verdict, compare_engines
+from export.quantize import Recorder, quantize_graphs
 from export.to_onnx import export_graph
 from export.write_bundle import BundleDraft
 from service.behavior import present, probabilities
 from service.bundle import BehaviorSpec, Provenance
 from service.engine import create_engine, default_threads
-from training.behavior.evaluate import Prediction, predict
+from training.behavior.evaluate import Graph, Prediction, predict
 from training.behavior.figures import summarize
 from training.behavior.networks.causal_head import CausalHead
 from training.behavior.settings import BehaviorTraining
@@ -28,16 +29,33 @@ from training.behavior.stages import (
 )
 from training.behavior.trained import FlowGraph, behavior_spec, sequence_names, torch_graphs
 from training.data.behavior_frames import Footage, load_footage
-from training.runs import Run
+from training.data.behavior_labels import BehaviorProject
+from training.runs import Run, Split
 
-GATE = "fp32: at least 99.9 % of the thresholded frames equal; bf16: macro F1 at most 0.01 lower"
-_FP32_EQUAL_SHARE, _BF16_F1_LOSS = 0.999, 0.01
+GATE = (
+    "fp32: at least 99.9 % of the thresholded frames equal; bf16, fp16 and int8: macro F1 at most "
+    "0.01 lower"
+)
+_FP32_EQUAL_SHARE, _F1_LOSS = 0.999, 0.01
 _PARITY_FRAMES = 2000
 """Whole recordings are compared until there are that many frames."""
+_CALIBRATION_RECORDINGS, _CALIBRATION_FRAMES = 8, 1200
+_RANGE_FRAMES = 128
+"""Of the calibration, evenly taken, that ranges are drawn from; all of them judge the result."""
+_CONTEXT_FRAMES = 16
+_QUANTIZED = ("flow", "features")
+"""The sequence graph stays in float: it is small, and its errors would add up in its state."""
 
 
 def draft_bundle(
-    run: Run, folder: Path, *, data: Sequence[Path], description: str, license: str, about: str
+    run: Run,
+    folder: Path,
+    *,
+    data: Sequence[Path],
+    description: str,
+    license: str,
+    about: str,
+    int8: bool = True,
 ) -> BundleDraft:
     """Export the best networks of a behavior run.
 
@@ -48,6 +66,7 @@ def draft_bundle(
         description: one sentence for lists of models.
         license: license of the weights.
         about: Markdown for the card: sources and licenses of the data, intended use.
+        int8: quantize flow and features as well; shipped where an engine passes with them.
 
     Raises:
         BundleInvalid: a graph disagrees with its network.
@@ -63,6 +82,10 @@ def draft_bundle(
     footage = load_footage(project.choose(run.split().test), settings.input)
     found = [predict(references, one, spec) for one in footage]
     parity = measure_parity(paths, footage, found, spec)
+    quantized: Mapping[str, Path] = {}
+    if int8:
+        calibration = calibration_footage(project, run.split(), settings)
+        parity, quantized = add_int8(parity, paths, references, footage, found, calibration, spec)
     parts = measured_parts(found, spec, settings.report)
     figures = parts[0].figures
     wanted = ("macro_f1", "accuracy", "auroc", "chance_f1", "clip_macro_f1", "clip_accuracy")
@@ -72,6 +95,7 @@ def draft_bundle(
         input=settings.input,
         behavior=spec,
         graphs=paths,
+        quantized=dict(quantized),
         parity=parity,
         card=write_card(run, settings, spec, parts, parity, license=license, about=about),
         split=(run.directory / "split.json").read_bytes(),
@@ -140,11 +164,24 @@ def export_behavior_graphs(
     return {name: folder / f"{name}.onnx" for name in ("flow", "features", "sequence")}
 
 
+def calibration_footage(
+    project: BehaviorProject, split: Split, settings: BehaviorTraining
+) -> list[Footage]:
+    """Read recordings that trained or chose epochs: none of those that the export measures on."""
+    names = [name for name in (*split.training, *split.validation) if name not in set(split.test)]
+    chosen = names[:: max(1, -(-len(names) // _CALIBRATION_RECORDINGS))]
+    found = load_footage(project.choose(chosen), settings.input)
+    labelled = [one for one in found if one.known.any()]
+    return [_stretch(one, _CALIBRATION_FRAMES // len(labelled)) for one in labelled]
+
+
 def measure_parity(
     paths: Mapping[str, Path],
     footage: Sequence[Footage],
     reference: Sequence[Prediction],
     spec: BehaviorSpec,
+    *,
+    candidates: Sequence[tuple[str, str]] = CANDIDATES,
 ) -> ParityReport:
     """Compare the engines of this machine with `reference` on the same recordings.
 
@@ -166,7 +203,58 @@ def measure_parity(
     def judge(precision: str, wanted: Sequence[Prediction], found: Sequence[Prediction]) -> Verdict:
         return judge_behavior(precision, wanted, found, spec)
 
-    return compare_engines(compute, reference[:count], judge, samples=frames, gate=GATE)
+    return compare_engines(
+        compute, reference[:count], judge, samples=frames, gate=GATE, candidates=candidates
+    )
+
+
+def add_int8(
+    parity: ParityReport,
+    paths: Mapping[str, Path],
+    references: Mapping[str, Graph],
+    footage: Sequence[Footage],
+    reference: Sequence[Prediction],
+    calibration: Sequence[Footage],
+    spec: BehaviorSpec,
+) -> tuple[ParityReport, Mapping[str, Path]]:
+    """Quantize flow and features and measure them on the same recordings as in float.
+
+    Args:
+        parity: what the engines gave in float.
+        paths: the exported graphs; the quantized ones are written beside them.
+        references: the trained networks.
+        footage: the recordings that the gate measures on.
+        reference: what the networks answer on them.
+        calibration: other recordings.
+        spec: what the graphs answer.
+
+    Returns:
+        The report with int8, and the quantized graphs by name where an engine passed with them.
+    """
+    every = max(1, sum(len(one.frames) for one in calibration) // _RANGE_FRAMES)
+    recorders = {name: Recorder(references[name], every=every) for name in _QUANTIZED}
+    expected = [predict({**references, **recorders}, one, spec) for one in calibration]
+    batches = {name: recorder.batches for name, recorder in recorders.items()}
+    if not all(batches.values()):
+        return parity, {}
+
+    def measure(
+        quantized: Mapping[str, Path], frames: Sequence[Footage], wanted: Sequence[Prediction]
+    ) -> ParityReport:
+        graphs = {**paths, **quantized}
+        return measure_parity(graphs, frames, wanted, spec, candidates=INT8_CANDIDATES)
+
+    made = quantize_graphs(
+        paths,
+        batches,
+        paths["flow"].parent,
+        lambda quantized: measure(quantized, calibration, expected).all_passed,
+    )
+    if made is None:
+        return parity, {}
+    found = measure(made.graphs, footage, reference)
+    report = parity.with_int8(found, quantization=made.note)
+    return report, made.graphs if report.has_passed("int8") else {}
 
 
 def judge_behavior(
@@ -178,24 +266,43 @@ def judge_behavior(
     """Judge one engine's logits by `GATE`, over all answered frames."""
     wanted = np.concatenate([one.logits for one in reference])
     gotten = np.concatenate([one.logits for one in found])
+    names = [f"frame {i} of {one.name}" for one in reference for i in range(len(one.logits))]
     answered = ~np.isnan(wanted).any(axis=1)
     wanted, gotten = wanted[answered], gotten[answered]
     shown = present(probabilities(wanted, exclusive=spec.exclusive), spec)
     shown_too = present(probabilities(gotten, exclusive=spec.exclusive), spec)
     equal_share = float((shown == shown_too).all(axis=1).mean())
-    f1 = [summarize(one, spec, shuffles=0)["macro_f1"] for one in (reference, found)]
-    f1_loss = float(f1[0] or 0.0) - float(f1[1] or 0.0)  # type: ignore[arg-type]
+    before, after = (_macro_f1(one, spec) for one in (reference, found))
     differences = np.abs(wanted - gotten)
     figures = {
         "frames": float(len(wanted)),
         "equal_share": equal_share,
         "mean_logit_difference": float(differences.mean()),
         "max_logit_difference": float(differences.max()),
-        "macro_f1_loss": f1_loss,
+        "reference_macro_f1": before,
+        "macro_f1": after,
+        "macro_f1_loss": before - after,
     }
     is_exact = equal_share >= _FP32_EQUAL_SHARE
-    passed = is_exact if precision == "fp32" else f1_loss <= _BF16_F1_LOSS
-    return Verdict(passed=passed, figures=figures)
+    passed = is_exact if precision == "fp32" else before - after <= _F1_LOSS
+    worst = int(np.flatnonzero(answered)[differences.max(axis=1).argmax()])
+    return Verdict(passed=passed, figures=figures, worst_frame=names[worst])
+
+
+def _macro_f1(answers: Sequence[Prediction], spec: BehaviorSpec) -> float:
+    return float(summarize(answers, spec, shuffles=0)["macro_f1"] or 0.0)  # type: ignore[arg-type]
+
+
+def _stretch(footage: Footage, frames: int) -> Footage:
+    """That many frames of a recording, from shortly before its first labelled one."""
+    first = max(0, int(footage.known.argmax()) - _CONTEXT_FRAMES)
+    clips = (
+        (max(begin, first) - first, min(end, first + frames) - first)
+        for begin, end in footage.clips
+        if end > first and begin < first + frames
+    )
+    part = slice(first, first + frames)
+    return Footage(footage.name, footage.frames[part], footage.labels[part], tuple(clips))
 
 
 def measured_parts(

@@ -60,13 +60,17 @@ def write_card(
     ]
     for part in parts:
         lines += [*_overview(part), "", *_per_class(part), ""]
-    lines += _decisions(spec)
+    lines += _decisions(spec, is_chosen=bool(split.validation))
     lines += [
         "## Training",
         "",
         f"- Split: {split.rule}. {len(split.training)} recordings trained, "
-        f"{len(split.validation)} chose epochs{'' if spec.exclusive else ' and thresholds'}, "
-        f"{len(split.test)} are reported above; `split.json` names them all.",
+        + (
+            f"{len(split.validation)} chose epochs{'' if spec.exclusive else ' and thresholds'}, "
+            if split.validation
+            else "none chose the epoch, so that the last one was taken, "
+        )
+        + f"{len(split.test)} are reported above; `split.json` names them all.",
         f"- Input: {size.width_px}x{size.height_px} px {size.color}, {size.fit}; "
         f"{spec.flow_frames} flows.",
         f"- Preset {settings.preset}: flow trained without labels, then two-stream features "
@@ -81,16 +85,20 @@ def write_card(
         f"Against {parity.reference} on {parity.samples} frames of held-out recordings. "
         f"Gate: {parity.gate}.",
         "",
-        "| engine | precision | passed | equal frames | max logit difference | macro F1 loss |",
-        "|---|---|---|---|---|---|",
+        "| engine | precision | passed | equal frames | mean logit difference | max "
+        "| worst frame | macro F1, before and after |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in parity.rows:
         figures = row.figures
         lines.append(
             f"| {row.engine} {row.engine_version} | {row.precision} | "
             f"{'yes' if row.passed else 'no'} | {figures['equal_share']:.2%} | "
-            f"{figures['max_logit_difference']:.2g} | {figures['macro_f1_loss']:.4f} |"
+            f"{figures['mean_logit_difference']:.2g} | {figures['max_logit_difference']:.2g} | "
+            f"{row.worst_frame} | {figures['reference_macro_f1']:.4f}, {figures['macro_f1']:.4f} |"
         )
+    if parity.quantization:
+        lines += ["", f"{parity.quantization}."]
     lines += ["", "## License", "", f"The weights: {license}.", ""]
     return "\n".join(lines)
 
@@ -155,7 +163,7 @@ def _per_class(part: MeasuredRecordings) -> list[str]:
     return rows
 
 
-def _decisions(spec: BehaviorSpec) -> list[str]:
+def _decisions(spec: BehaviorSpec, *, is_chosen: bool) -> list[str]:
     rows = ["## Thresholds and bout rule", ""]
     if spec.exclusive:
         rows.append("The most probable behavior is present; there are no thresholds.")
@@ -167,7 +175,10 @@ def _decisions(spec: BehaviorSpec) -> list[str]:
                 spec.behaviors, spec.thresholds, spec.min_bout_frames, strict=True
             )
         ]
-        rows += ["", "Chosen on the validation recordings alone."]
+        rows += [
+            "",
+            f"Chosen {'on the validation recordings alone' if is_chosen else 'by nobody'}.",
+        ]
     if spec.exclusive:
         frames = ", ".join(
             f"{name} {shortest}"

@@ -13,8 +13,18 @@ import msgspec
 
 from service.errors import BundleInvalid, EngineUnavailable
 
-CANDIDATES = (("onnxruntime", "fp32"), ("openvino", "bf16"), ("openvino", "fp32"))
-"""Engine and precision; of one engine the fastest first, as the manifest lists them."""
+CANDIDATES = (
+    ("onnxruntime", "fp32"),
+    ("openvino", "bf16"),
+    ("openvino", "fp32"),
+    ("onnxruntime:cuda", "fp32"),
+)
+"""Engine and precision that an exported graph is tried in, where the machine has them."""
+INT8_CANDIDATES = (("onnxruntime", "int8"), ("openvino", "int8"))
+"""Those that its quantized form is tried in."""
+FASTEST_FIRST = ("int8", "bf16", "fp16", "fp32")
+"""The order of a manifest's precisions, the same for every engine: with fewer bits, less is
+computed and moved. `python -m benchmarks.engines` measures whether it holds for a bundle."""
 
 _Answers = TypeVar("_Answers")
 
@@ -25,6 +35,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     passed: bool
     figures: dict[str, float]
     """Measured differences, with units in their names."""
+    worst_frame: str = ""
+    """Recording or picture, and index, of the frame with the largest difference."""
 
 
 class ParityRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,6 +47,7 @@ class ParityRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     precision: str
     passed: bool
     figures: dict[str, float]
+    worst_frame: str = ""
 
 
 class ParityReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,15 +58,35 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Number of frames that were compared."""
     gate: str
     """The limits in words."""
+    quantization: str = ""
+    """How the int8 graphs were made; empty where there are none."""
     rows: tuple[ParityRow, ...]
 
     def precisions(self) -> dict[str, tuple[str, ...]]:
-        """Return the manifest's `precisions`: what passed, by engine."""
-        passed: dict[str, tuple[str, ...]] = {}
+        """Return the manifest's `precisions`: what passed, by engine, in `FASTEST_FIRST` order."""
+        passed: dict[str, list[str]] = {}
         for row in self.rows:
             if row.passed:
-                passed[row.engine] = (*passed.get(row.engine, ()), row.precision)
-        return passed
+                passed.setdefault(row.engine, []).append(row.precision)
+        return {
+            engine: tuple(sorted(found, key=FASTEST_FIRST.index))
+            for engine, found in passed.items()
+        }
+
+    def has_passed(self, precision: str) -> bool:
+        """Say whether any engine passed in `precision`."""
+        return any(row.passed for row in self.rows if row.precision == precision)
+
+    @property
+    def all_passed(self) -> bool:
+        """Whether every row passed."""
+        return all(row.passed for row in self.rows)
+
+    def with_int8(self, other: "ParityReport", *, quantization: str) -> "ParityReport":
+        """Return this report with the rows of the quantized graphs, measured on the same frames."""
+        return msgspec.structs.replace(
+            self, rows=(*self.rows, *other.rows), quantization=quantization
+        )
 
 
 def compare_engines(
@@ -94,19 +127,25 @@ def compare_engines(
             precision=precision,
             passed=verdict.passed,
             figures=verdict.figures,
+            worst_frame=verdict.worst_frame,
         )
         if precision == "fp32" and not row.passed:
-            figures = ", ".join(f"{name} {value:.4g}" for name, value in row.figures.items())
-            raise BundleInvalid(
-                f"{engine} in fp32 disagrees with torch ({figures}; the gate is: {gate}); the "
-                "graph is not what was trained, so no bundle is written: correct the export"
-            )
+            raise BundleInvalid(_refusal(row, gate))
         rows.append(row)
     if not rows:
         raise BundleInvalid(
             "no engine is installed to compare the graph with; run `uv sync --extra cpu`"
         )
     return ParityReport(reference="torch fp32", samples=samples, gate=gate, rows=tuple(rows))
+
+
+def _refusal(row: ParityRow, gate: str) -> str:
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in row.figures.items())
+    worst = f", most of all in {row.worst_frame}" if row.worst_frame else ""
+    return (
+        f"{row.engine} in fp32 disagrees with torch{worst} ({figures}; the gate is: {gate}); the "
+        "graph is not what was trained, so no bundle is written: correct the export"
+    )
 
 
 def _computes_bf16(engine: str) -> bool:
@@ -119,7 +158,11 @@ def _computes_bf16(engine: str) -> bool:
 
 
 def _version(engine: str) -> str:
-    try:
-        return version(engine)
-    except PackageNotFoundError:
-        return "unknown"
+    """Version of the package; that of ONNX Runtime goes by other names where it is for a GPU."""
+    module = engine.partition(":")[0]
+    for package in (module, f"{module}-gpu"):
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "unknown"

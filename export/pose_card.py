@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.parity import ParityReport
+from export.parity import ParityReport, ParityRow
 from training.pose.settings import PoseTraining
 from training.runs import Run
 
@@ -77,17 +77,30 @@ def write_card(
         "",
         f"Against {parity.reference} on {parity.samples} held-out frames. Gate: {parity.gate}.",
         "",
-        "| engine | precision | passed | mean distance px | max distance px |",
-        "|---|---|---|---|---|",
+        "| engine | precision | passed | mean distance px | median | max | worst frame "
+        "| error on labels px, before and after |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for row in parity.rows:
-        mean, largest = row.figures["mean_distance_px"], row.figures["max_distance_px"]
-        lines.append(
-            f"| {row.engine} {row.engine_version} | {row.precision} | "
-            f"{'yes' if row.passed else 'no'} | {mean:.4f} | {largest:.4f} |"
-        )
+    lines += [_parity_row(row) for row in parity.rows]
+    if parity.quantization:
+        lines += ["", f"{parity.quantization}."]
     lines += ["", "## License", "", f"The weights: {license}.", ""]
     return "\n".join(lines)
+
+
+def _parity_row(row: ParityRow) -> str:
+    names = ("mean_distance_px", "median_distance_px", "max_distance_px")
+    distances = [f"{row.figures[name]:.4f}" if name in row.figures else "-" for name in names]
+    errors = [_number(row.figures.get(name)) for name in ("reference_error_px", "error_px")]
+    cells = [
+        f"{row.engine} {row.engine_version}",
+        row.precision,
+        "yes" if row.passed else "no",
+        *distances,
+        row.worst_frame,
+        ", ".join(errors),
+    ]
+    return "| " + " | ".join(cells) + " |"
 
 
 def _network(settings: PoseTraining) -> str:

@@ -58,7 +58,7 @@ def export_graph(
         )
     assert program is not None, "the dynamo exporter returns a program"
     graph = program.model_proto
-    _remove_traces(graph)
+    remove_traces(graph)
     onnx.helper.set_model_props(graph, {"code_commit": code_commit(), **(metadata or {})})
     graph.producer_name = "ethostream"
     path.write_bytes(graph.SerializeToString(deterministic=True))
@@ -69,7 +69,7 @@ def export_graph(
     return path
 
 
-def _remove_traces(graph: onnx.ModelProto) -> None:
+def remove_traces(graph: onnx.ModelProto) -> None:
     """Drop what the exporter notes of the source: paths of this machine, in every node."""
     graph.doc_string = ""
     graph.graph.doc_string = ""

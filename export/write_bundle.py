@@ -36,6 +36,8 @@ class BundleDraft(msgspec.Struct, frozen=True, kw_only=True):
     behavior: BehaviorSpec | None = None
     graphs: dict[str, Path]
     """Exported ONNX files by graph name; they are copied as <name>.onnx."""
+    quantized: dict[str, Path] = {}
+    """Their int8 forms by graph name; they are copied as <name>.int8.onnx."""
     parity: ParityReport
     card: str
     """Text of CARD.md."""
@@ -96,15 +98,14 @@ def choose_version(models: Path, name: str, *, version: int | None, replace: boo
 
 def bundle_size_bytes(bundle: Bundle) -> int:
     """Return the size of all files that the manifest names."""
-    manifest = bundle.manifest
-    return sum(
-        entry.size_bytes for entry in (*manifest.graphs.values(), *manifest.documents.values())
-    )
+    return sum(entry.size_bytes for entry in bundle.manifest.files)
 
 
 def _fill(folder: Path, name: str, number: int, draft: BundleDraft) -> None:
     for graph, path in draft.graphs.items():
         shutil.copyfile(path, folder / f"{graph}.onnx")
+    for graph, path in draft.quantized.items():
+        shutil.copyfile(path, folder / f"{graph}.int8.onnx")
     parity = msgspec.json.format(msgspec.json.encode(draft.parity), indent=2)
     (folder / "PARITY.json").write_bytes(parity + b"\n")
     (folder / "CARD.md").write_text(draft.card, encoding="utf-8")
@@ -121,6 +122,7 @@ def _fill(folder: Path, name: str, number: int, draft: BundleDraft) -> None:
         pose=draft.pose,
         behavior=draft.behavior,
         graphs={graph: describe_file(folder, f"{graph}.onnx") for graph in draft.graphs},
+        quantized={graph: describe_file(folder, f"{graph}.int8.onnx") for graph in draft.quantized},
         documents={key: describe_file(folder, file) for key, file in documents.items()},
         precisions=draft.parity.precisions(),
         provenance=draft.provenance,

@@ -179,6 +179,26 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     size_bytes: int
 
 
+class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An engine that was built ahead from one graph of the bundle."""
+
+    runtime: Literal["tensorrt", "tensorrt-rtx"]
+    runtime_version: str
+    """Version of the library that built it; no other one is asked to read it."""
+    gpu: str
+    """GPU that it was built for as `<name> sm_<major><minor>`, such as `NVIDIA H200 sm_90`; or
+    for TensorRT-RTX the targets alone, such as `sm_86`."""
+    graph: str
+    """Name of the graph: pose, flow, features or sequence."""
+    precision: Literal["fp32", "fp16", "int8"]
+    source_sha256: str
+    """SHA-256 of the ONNX file of this bundle that it was built from; fp16 is made of the fp32
+    file by the builder."""
+    batch_sizes: tuple[int, ...]
+    """Numbers of rows that it computes, one optimization profile each, in increasing order."""
+    file: FileEntry
+
+
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the model comes from."""
 
@@ -206,6 +226,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     behavior: BehaviorSpec | None = None
     graphs: dict[str, FileEntry]
     """ONNX graphs by name: pose; or flow, features and, mostly, sequence."""
+    quantized: dict[str, FileEntry] = {}
+    """int8 graphs (QDQ) by graph name, `<graph>.int8.onnx`; a graph without one is computed from
+    its file in `graphs` whatever the precision."""
+    engines: tuple[EngineEntry, ...] = ()
+    """Engines built ahead from the graphs for certain GPUs."""
     documents: dict[str, FileEntry] = {}
     """PARITY.json and CARD.md by name `parity` and `card`."""
     precisions: dict[str, tuple[str, ...]] = {}
@@ -234,6 +259,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise BundleInvalid(
                 f"bundle {self.name} lacks the graph {', '.join(missing)}; export it again"
             )
+        for graph in (*self.quantized, *(one.graph for one in self.engines)):
+            if graph not in self.graphs:
+                raise BundleInvalid(
+                    f"bundle {self.name} has an int8 graph or an engine of {graph!r}, which is "
+                    f"none of its graphs {', '.join(self.graphs)}; export it again"
+                )
+        for engine in self.engines:
+            source = self.source(engine.graph, engine.precision)
+            if engine.source_sha256 != source.sha256:
+                raise BundleInvalid(
+                    f"the engine {engine.file.path} of bundle {self.name} was built from a graph "
+                    f"with SHA-256 {engine.source_sha256[:12]}…, but {source.path} has "
+                    f"{source.sha256[:12]}…; build it again with `ethostream export "
+                    f"FOLDER_OF_THE_BUNDLE --engine {engine.runtime}`"
+                )
         fill = self.behavior.window_fill if self.behavior is not None else ()
         if fill and (len(fill) != self.input.channels or not all(0 <= one <= 255 for one in fill)):
             raise BundleInvalid(
@@ -248,6 +288,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             return ("pose",)
         parts = ("flow", "features", "sequence")
         return parts[:2] if self.behavior.sequence == "none" else parts
+
+    @property
+    def files(self) -> tuple[FileEntry, ...]:
+        """Every file that the manifest names."""
+        engines = (one.file for one in self.engines)
+        named = (self.graphs, self.quantized, self.documents)
+        return (*(entry for files in named for entry in files.values()), *engines)
+
+    def source(self, graph: str, precision: str) -> FileEntry:
+        """Return the ONNX file that `graph` is computed from in `precision`."""
+        if precision == "int8" and graph in self.quantized:
+            return self.quantized[graph]
+        return self.graphs[graph]
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,9 +320,12 @@ class Bundle:
         """Version, a whole number from 1."""
         return self.manifest.version
 
-    def graph_path(self, graph: str) -> Path:
-        """Path of an ONNX graph by its name (pose, flow, features, sequence)."""
-        return self.directory / self.manifest.graphs[graph].path
+    def graph_path(self, graph: str, precision: str = "fp32") -> Path:
+        """Path of an ONNX graph by its name (pose, flow, features, sequence).
+
+        It is the int8 file where `precision` is int8 and the graph has one, else the fp32 file.
+        """
+        return self.directory / self.manifest.source(graph, precision).path
 
     def document(self, name: str) -> str:
         """Text of a document (`card`, `parity`); empty where the bundle has none."""
@@ -292,17 +348,18 @@ def read_bundle(directory: Path) -> Bundle:
     except msgspec.MsgspecError as error:
         raise BundleInvalid(f"{path} is not a bundle manifest: {error}") from error
     root = directory.resolve()
-    for entry in (*manifest.graphs.values(), *manifest.documents.values()):
+    for entry in manifest.files:
         _verify(root, entry, manifest.name)
     return Bundle(directory=directory, manifest=manifest)
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> Path:
-    """Write `manifest` as `directory`/bundle.json; the files it names must be there already."""
+    """Write `manifest` as `directory`/bundle.json at once; the files it names must be there."""
     path = directory / "bundle.json"
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    path.write_bytes(text + b"\n")
-    return path
+    unfinished = directory / ".bundle.json"
+    unfinished.write_bytes(text + b"\n")
+    return unfinished.replace(path)
 
 
 def describe_file(directory: Path, name: str) -> FileEntry:

@@ -12,11 +12,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from service.bundle import find_bundles, read_bundle
-from service.engine import choose_engine, create_engine, default_threads
-from service.errors import EthostreamError
+from service.engine import choose_engine, create_engine, default_threads, engine_file
+from service.engine.cuda import find_gpu
+from service.engine.tensorrt_library import (
+    RUNTIMES,
+    install_command,
+    is_installed,
+    load_library,
+)
+from service.errors import EngineUnavailable, EthostreamError
+from service.graph_inputs import example_inputs
 
 State = Literal["ok", "missing", "failed"]
 _LAB_CODECS = ("h264", "hevc", "mjpeg", "vp9", "ffv1", "mpeg4", "huffyuv", "av1")
@@ -83,6 +89,10 @@ def _gpu() -> Iterator[Check]:
         return
     for line in listed.stdout.strip().splitlines():
         yield Check("GPU", "device", "ok", line)
+    try:  # as engines see it: nvidia-smi also shows GPUs whose driver is too old for them
+        yield Check("GPU", "CUDA", "ok", str(find_gpu()))
+    except EngineUnavailable as error:
+        yield Check("GPU", "CUDA", "failed", str(error))
 
 
 def _engines() -> Iterator[Check]:
@@ -102,8 +112,34 @@ def _engines() -> Iterator[Check]:
             else "not here; fp32 serves, about half as fast"
         )
         yield Check("engine", "bf16", "ok" if has_bf16 else "missing", detail)
-    gpu = "uv sync --extra gpu --extra tensorrt"
-    yield _package("engine", "tensorrt", "tensorrt-cu13", gpu, load=False)
+    yield _cuda_provider()
+    yield _package("engine", "cuda.bindings", "cuda-bindings", "uv pip install cuda-bindings")
+    for runtime in RUNTIMES:
+        yield _tensorrt(runtime)
+
+
+def _cuda_provider() -> Check:
+    """Look for ONNX Runtime on GPUs: it is another package that brings the same module."""
+    name = "onnxruntime:cuda"
+    try:
+        import onnxruntime
+    except ImportError as error:
+        return Check("engine", name, "missing", str(error), "uv sync --extra gpu")
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return Check("engine", name, "ok", f"onnxruntime-gpu {onnxruntime.__version__}")
+    detail = "the ONNX Runtime that is installed is the one for the CPU"
+    return Check("engine", name, "missing", detail, "uv sync --extra gpu")
+
+
+def _tensorrt(runtime: str) -> Check:
+    """Load TensorRT or TensorRT-RTX: its libraries are large and may lack one of their own."""
+    install = install_command(runtime)
+    if not is_installed(runtime):
+        return Check("engine", runtime, "missing", "not installed", install)
+    try:
+        return Check("engine", runtime, "ok", load_library(runtime).version)
+    except EngineUnavailable as error:
+        return Check("engine", runtime, "failed", str(error), f"{install} --reinstall")
 
 
 def _decoders() -> Iterator[Check]:
@@ -144,25 +180,25 @@ def _bundles(models: Path) -> Iterator[Check]:
 
 
 def _try_bundle(label: str, folder: Path) -> Check:
-    """Read a bundle and load its graphs; a pose bundle also computes one frame."""
+    """Read a bundle, load its graphs and compute one row of each."""
     try:
         bundle = read_bundle(folder)
         manifest = bundle.manifest
         engine, precision = choose_engine(manifest, "auto", "auto")
-        for graph in manifest.graphs:
+        for graph in manifest.graph_names:
             loaded = create_engine(
-                bundle.graph_path(graph),
+                engine_file(bundle, graph, engine=engine, precision=precision),
                 engine=engine,
                 precision=precision,
                 threads=default_threads(),
             )
-            if manifest.task == "pose":
-                size = manifest.input
-                frame = np.zeros((1, size.height_px, size.width_px, size.channels), np.uint8)
-                loaded.run({"frames": frame})
+            loaded.run(example_inputs(manifest, graph, 1))
     except (EthostreamError, ImportError, RuntimeError) as error:
         return Check("bundle", label, "failed", str(error), needed=True)
-    return Check("bundle", label, "ok", f"{manifest.task}, {engine} in {precision}", needed=True)
+    built = sorted({f"{one.runtime} {one.runtime_version} ({one.gpu})" for one in manifest.engines})
+    detail = f"{manifest.task}, {engine} in {precision}"
+    detail += f"; engines built: {', '.join(built)}" if built else ""
+    return Check("bundle", label, "ok", detail, needed=True)
 
 
 def _package(

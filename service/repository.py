@@ -13,14 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from service import metrics
-from service.bundle import Bundle, file_sha256, find_bundles, read_bundle
-from service.engine import Engine, choose_engine, create_engine, default_threads
+from service.bundle import Bundle, Manifest, file_sha256, find_bundles, read_bundle
+from service.engine import Engine, choose_engine, create_engine, default_threads, engine_file
 from service.errors import BundleInvalid, BundleNotFound, EthostreamError, InvalidConfig
+from service.graph_inputs import example_inputs
 from service.scheduler import Graph
 from service.values import BundleVersion
 
@@ -34,9 +33,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Which engine computes the bundles."""
 
     engine: str = "auto"
-    """auto, openvino or onnxruntime; auto takes the first of this order that is installed."""
+    """auto, tensorrt, tensorrt-rtx, onnxruntime:cuda, onnxruntime:tensorrt, openvino or
+    onnxruntime; auto takes the first that works here, in the order of `engine.AUTO_ORDER`."""
     precision: str = "auto"
-    """auto, fp32 or bf16; auto takes the fastest that passed the bundle's parity gate here."""
+    """auto, fp32, bf16, fp16 or int8; auto takes the fastest that passed the parity gate."""
     threads: int = 0
     """Threads that compute one batch; 0 takes one per processor."""
 
@@ -175,6 +175,9 @@ class Repository:
     async def load(self, name: str, version: int = 0) -> LoadedBundle:
         """Load a version, or the highest one in the folder where `version` is 0.
 
+        One that is loaded is loaded again where its bundle.json was replaced, for example since
+        engines were built for it; until that is done, and if it fails, the old one serves.
+
         Raises:
             BundleNotFound: the folder holds no such bundle.
             BundleInvalid: a file is missing, has another hash, or is not a graph of this task.
@@ -189,7 +192,7 @@ class Repository:
                 known = [one.key.version for one in self.statuses() if one.key.name == name]
                 version = max(known, default=0)
             status = self.status(name, version)
-            if status.loaded is not None:
+            if status.loaded is not None and not await asyncio.to_thread(_changed, status.loaded):
                 return status.loaded
             if status.bundle is None:
                 raise BundleInvalid(status.reason)
@@ -197,9 +200,10 @@ class Repository:
             try:
                 loaded = await asyncio.to_thread(self._load, status.bundle)
             except EthostreamError as error:
-                self._publish(replace(status, state=BundleState.FAILED, reason=str(error)))
+                state = BundleState.FAILED if status.loaded is None else BundleState.READY
+                self._publish(replace(status, state=state, reason=str(error)))
                 raise
-            self._publish(BundleStatus(status.key, BundleState.READY, status.bundle, loaded))
+            self._publish(BundleStatus(status.key, BundleState.READY, loaded.bundle, loaded))
             return loaded
 
     async def load_newest_valid(self, name: str) -> None:
@@ -269,12 +273,12 @@ class Repository:
         for name in manifest.graph_names:
             try:
                 engine = self._create(
-                    bundle.graph_path(name),
+                    engine_file(bundle, name, engine=engine_name, precision=precision),
                     engine=engine_name,
                     precision=precision,
                     threads=self._config.threads or default_threads(),
                 )
-                _warm_up(engine, bundle, name, self._batch_sizes)
+                _warm_up(engine, manifest, name, self._batch_sizes)
             except (RuntimeError, ValueError, KeyError) as error:
                 raise BundleInvalid(
                     f"the graph {name} of {bundle.name}@{bundle.version} cannot be loaded by "
@@ -291,6 +295,12 @@ class Repository:
         )
 
 
+def _changed(loaded: LoadedBundle) -> bool:
+    """Say whether the bundle's files are others now than when it was loaded."""
+    manifest = loaded.bundle.directory / "bundle.json"
+    return manifest.is_file() and file_sha256(manifest) != loaded.manifest_sha256
+
+
 def _read_checked(folder: Path, key: BundleVersion) -> Bundle:
     bundle = read_bundle(folder)
     if (bundle.name, bundle.version) != (key.name, key.version):
@@ -301,38 +311,7 @@ def _read_checked(folder: Path, key: BundleVersion) -> Bundle:
     return bundle
 
 
-def _warm_up(engine: Engine, bundle: Bundle, graph: str, batch_sizes: tuple[int, ...]) -> None:
+def _warm_up(engine: Engine, manifest: Manifest, graph: str, batch_sizes: tuple[int, ...]) -> None:
     """Run every batch size once, so that no request pays for the compilation of its shape."""
-    manifest = bundle.manifest
-    size = (manifest.input.height_px, manifest.input.width_px, manifest.input.channels)
-    behavior = manifest.behavior
-    for batch in batch_sizes:
-        frames = np.zeros((batch, *size), np.uint8)
-        if behavior is None:
-            engine.run({"frames": frames})
-        elif graph == "flow":
-            engine.run({"frames": _repeated(frames, behavior.flow_input_frames)})
-        elif graph == "features":
-            if behavior.feature_input_frames > 1:
-                frames = _repeated(frames, behavior.feature_input_frames)
-            shape = (batch, behavior.flow_frames, 2, size[0] // 2, size[1] // 2)
-            engine.run({"frames": frames, "flows": np.zeros(shape, np.float32)})
-        elif behavior.sequence == "window":
-            length = behavior.sequence_past_frames + 1 + behavior.sequence_future_frames
-            engine.run(
-                {
-                    "features": np.zeros((batch, length, behavior.feature_size), np.float32),
-                    "valid": np.ones((batch, length), np.float32),
-                }
-            )
-        else:
-            engine.run(
-                {
-                    "features": np.zeros((batch, 1, behavior.feature_size), np.float32),
-                    "state": np.zeros((batch, behavior.state_size), np.float32),
-                }
-            )
-
-
-def _repeated(frames: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    return np.repeat(frames[:, None], count, axis=1)
+    for batch_size in batch_sizes:
+        engine.run(example_inputs(manifest, graph, batch_size))

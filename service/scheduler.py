@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from service import metrics
 from service.engine import Engine, Tensors
 from service.errors import EngineFailed, EthostreamError, InvalidConfig, Overloaded, ShuttingDown
+from service.graph_inputs import BATCH_SIZES
 
 log = structlog.get_logger("ethostream.scheduler")
 
@@ -40,7 +41,7 @@ class Work(enum.Enum):
 class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How batches are formed."""
 
-    batch_sizes: tuple[int, ...] = (1, 2, 4, 8)
+    batch_sizes: tuple[int, ...] = BATCH_SIZES
     """Buckets: the numbers of rows that a batch may have. Every graph is warmed up at each, so no
     request meets a size that the engine has not compiled."""
     max_queued: int = 4096

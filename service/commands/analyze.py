@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.commands._shipped import SHIPPED_MODELS, SHIPPED_NAMES
+from service.engine_names import ENGINE_CHOICES, PRECISION_CHOICES
 
 if TYPE_CHECKING:  # the command's options must show without loading the engines
     from contextlib import AbstractAsyncContextManager
@@ -53,8 +54,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what to write besides the Parquet record; repeat for several (default: all)",
     )
     add("--overlay", action="store_true", help="also draw each video with what was found in it")
-    add("--engine", choices=("auto", "openvino", "onnxruntime"), default="auto")
-    add("--precision", choices=("auto", "fp32", "bf16"), default="auto")
+    add("--engine", choices=ENGINE_CHOICES, default="auto")
+    add("--precision", choices=PRECISION_CHOICES, default="auto")
     add("--crop", metavar="X,Y,W,H", help="part of the frame that the models look at, px")
     add(
         "--dynamic-crop",

@@ -2,10 +2,10 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from service.logs import configure_logs
 
@@ -121,4 +121,28 @@ def _print_one(one: "BundleInfo") -> None:
     if one.card:
         console.print(Markdown(one.card))
     if one.parity_json:
-        console.print_json(one.parity_json)
+        _print_parity(json.loads(one.parity_json))
+
+
+def _print_parity(report: Mapping[str, Any]) -> None:
+    """Print PARITY.json: what each engine and precision differs from the trained network by."""
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"against {report['reference']} on {report['samples']} held-out frames"
+    table = Table("engine", "precision", "gate", "figures", "worst frame", title=title)
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in report["rows"]:
+        table.add_row(
+            f"{row['engine']} {row['engine_version']}",
+            row["precision"],
+            "passed" if row["passed"] else "FAILED",
+            ", ".join(f"{name} {value:.4g}" for name, value in row["figures"].items()),
+            row.get("worst_frame", ""),
+        )
+    console = Console()
+    console.print(table)
+    for text in (f"gate: {report['gate']}", report.get("quantization", "")):
+        if text:
+            console.print(text, markup=False, highlight=False)

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.engine_names import ENGINE_CHOICES, PRECISION_CHOICES
+
 if TYPE_CHECKING:  # the command's options must show without loading the server
     from service.config import ServiceConfig
 
@@ -26,8 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics there")
     parser.add_argument("--root", action="append", metavar="DIR", help="allow videos below DIR")
-    parser.add_argument("--engine", choices=("auto", "openvino", "onnxruntime"))
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"))
+    parser.add_argument("--engine", choices=ENGINE_CHOICES)
+    parser.add_argument("--precision", choices=PRECISION_CHOICES)
     parser.add_argument("--tls-certificate", metavar="PEM")
     parser.add_argument("--tls-key", metavar="PEM")
     parser.add_argument("--tls-client-ca", metavar="PEM", help="ask clients for certificates")

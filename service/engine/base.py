@@ -1,13 +1,11 @@
 """What every engine offers: one graph, loaded, that turns a batch of arrays into arrays."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-EngineName = Literal["onnxruntime", "openvino", "fake"]
-Precision = Literal["fp32", "bf16", "int8"]
 Tensors = dict[str, NDArray[np.generic]]
 
 

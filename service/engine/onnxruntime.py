@@ -1,43 +1,148 @@
-"""ONNX Runtime on the CPU, the engine that runs everywhere."""
+"""ONNX Runtime: on the CPU, where it runs everywhere, and on a GPU through CUDA or TensorRT."""
 
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
 from service.engine.base import Tensors, TensorSpec
-from service.errors import EngineFailed
+from service.engine.cache import cache_folder
+from service.errors import EngineFailed, EngineUnavailable
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
+_CPU, _CUDA, _TENSORRT = (f"{one}ExecutionProvider" for one in ("CPU", "CUDA", "Tensorrt"))
+_MOST_SHAPES = 16
+"""Shapes whose buffers are kept; the service sends one per bucket, and an evaluation a few more."""
 
 
 class OnnxRuntimeEngine:
-    """One graph in an ONNX Runtime CPU session."""
+    """One graph in an ONNX Runtime session on one device."""
 
-    engine = "onnxruntime:cpu"
-    precision = "fp32"
-
-    def __init__(self, graph: Path, *, threads: int) -> None:
+    def __init__(
+        self, graph: Path, *, threads: int, device: str = "cpu", precision: str = "fp32"
+    ) -> None:
+        self.engine = f"onnxruntime:{device}"
+        self.precision = precision
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # Spinning threads would take the cores from decoding and from gRPC between two batches.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        self._session = ort.InferenceSession(
-            str(graph), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = _open(graph, options, device, precision)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self._output_names = [spec.name for spec in self.outputs]
+        self._bound = None if device == "cpu" else BoundSession(self._session, "cuda")
 
     def run(self, inputs: Tensors) -> Tensors:
         """See `Engine.run`."""
         try:
-            values = self._session.run(self._output_names, inputs)
+            if self._bound is not None:
+                values = self._bound.run(inputs)
+            else:
+                values = self._session.run(self._output_names, inputs)
         except Exception as error:  # the binding raises its own unexported classes
             raise EngineFailed(f"ONNX Runtime could not compute a batch: {error}") from error
         return dict(zip(self._output_names, values, strict=True))
+
+
+class BoundSession:
+    """Runs a session on buffers of its device that are made once for each shape of a batch."""
+
+    def __init__(self, session: ort.InferenceSession, device: str) -> None:
+        self._session = session
+        self._device = device
+        self._names = [node.name for node in session.get_outputs()]
+        self._bindings: dict[tuple[Any, ...], tuple[Any, dict[str, Any]]] = {}
+
+    def run(self, inputs: Tensors) -> list[Any]:
+        """Return the outputs in the graph's order, each a fresh array on the host."""
+        key = tuple((name, array.shape) for name, array in inputs.items())
+        if key not in self._bindings:
+            if len(self._bindings) >= _MOST_SHAPES:
+                self._bindings.clear()
+            self._bindings[key] = self._bind(inputs)
+        binding, values = self._bindings[key]
+        for name, array in inputs.items():
+            values[name].update_inplace(np.ascontiguousarray(array))
+        self._session.run_with_iobinding(binding)
+        outputs: list[Any] = binding.copy_outputs_to_cpu()
+        return outputs
+
+    def _bind(self, inputs: Tensors) -> tuple[Any, dict[str, Any]]:
+        binding = self._session.io_binding()
+        values = {
+            name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self._device, 0)
+            for name, array in inputs.items()
+        }
+        for name, value in values.items():
+            binding.bind_ortvalue_input(name, value)
+        for name in self._names:
+            binding.bind_output(name, self._device)
+        return binding, values
+
+
+def _open(graph: Path, options: Any, device: str, precision: str) -> ort.InferenceSession:
+    """Open a session on exactly the wanted device, or refuse.
+
+    ONNX Runtime itself only warns and computes on the CPU where a provider cannot be set up.
+    """
+    wanted = {"cpu": [_CPU], "cuda": [_CUDA, _CPU], "tensorrt": [_TENSORRT, _CUDA, _CPU]}[device]
+    lacking = [one for one in wanted if one not in ort.get_available_providers()]
+    if lacking:
+        raise EngineUnavailable(
+            f"ONNX Runtime {ort.__version__} has no {lacking[0]}; run `uv sync --extra gpu` (in "
+            'place of the extra cpu), or set engine = "auto"'
+        )
+    if device != "cpu":
+        _load_gpu_libraries()
+    settings = {_CUDA: _cuda_options(), _CPU: {}}
+    if device == "tensorrt":
+        settings[_TENSORRT] = _tensorrt_options(precision)
+    session = ort.InferenceSession(
+        str(graph), options, providers=[(name, settings[name]) for name in wanted]
+    )
+    if session.get_providers() != wanted:
+        raise EngineUnavailable(
+            f"ONNX Runtime was to compute with {wanted[0]}, but could only set up "
+            f"{', '.join(session.get_providers())}; see `ethostream doctor` for what is missing"
+        )
+    return session
+
+
+def _load_gpu_libraries() -> None:
+    """Load CUDA, cuDNN and TensorRT from their Python packages; the system's come second."""
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    if find_spec("tensorrt") is not None:
+        import tensorrt  # noqa: F401  (importing it loads its libraries)
+
+
+def _cuda_options() -> dict[str, str]:
+    return {
+        "device_id": "0",
+        # fp32 is to mean fp32: the parity gate knows no TF32.
+        "use_tf32": "0",
+        # Every bucket is warmed up, so the search costs no request.
+        "cudnn_conv_algo_search": "EXHAUSTIVE",
+        "arena_extend_strategy": "kSameAsRequested",
+    }
+
+
+def _tensorrt_options(precision: str) -> dict[str, str]:
+    """Build at the warm-up of each bucket, or take what an earlier start built."""
+    folder = cache_folder("onnxruntime-tensorrt")
+    return {
+        "device_id": "0",
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(folder),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(folder),
+        "trt_int8_enable": "1" if precision == "int8" else "0",
+    }
 
 
 def _spec(node: ort.NodeArg) -> TensorSpec:

@@ -8,7 +8,8 @@ import openvino as ov
 from service.engine.base import Tensors, TensorSpec
 from service.errors import EngineFailed
 
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+"""int8 stands in the graph itself (QDQ); the hint is for what is left in floating point."""
 
 
 class OpenVinoEngine:

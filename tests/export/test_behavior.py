@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from export import behavior
 from export.behavior import judge_behavior
 from export.commands import export
 from service.bundle import BehaviorSpec, Bundle, read_bundle
@@ -13,7 +14,7 @@ from service.engine import create_engine
 from service.simulation import SimulationSettings, simulate, write_recording
 from training.behavior import command
 from training.behavior.evaluate import EvaluationOptions, Prediction, evaluate_bundle
-from training.behavior.stages import read_networks
+from training.behavior.stages import read_networks, read_run_data, read_settings
 from training.runs import Run, open_run
 
 pytestmark = pytest.mark.needs_train
@@ -64,6 +65,46 @@ def test_an_exported_run_is_a_bundle_that_the_service_reads(exported: Trained) -
         assert text in card
     rows = json.loads(bundle.document("parity"))["rows"]
     assert {row["engine"] for row in rows} == {"onnxruntime", "openvino"}
+
+
+def test_flow_and_features_are_quantized_and_the_sequence_stays_in_float(
+    exported: Trained,
+) -> None:
+    _, bundle, _ = exported
+    report = json.loads(bundle.document("parity"))
+    rows = {row["engine"]: row for row in report["rows"] if row["precision"] == "int8"}
+    assert set(rows) == {"onnxruntime", "openvino"}
+    assert "static quantization of features, flow" in report["quantization"]
+    for engine, row in rows.items():
+        figures = row["figures"]
+        assert row["passed"] == (figures["macro_f1_loss"] <= 0.01)
+        assert figures["macro_f1_loss"] == pytest.approx(
+            figures["reference_macro_f1"] - figures["macro_f1"]
+        )
+        assert figures["max_logit_difference"] > 1e-4  # these are other graphs than in float
+        assert row["worst_frame"].endswith("of mouse2")
+        assert ("int8" in bundle.manifest.precisions[engine]) == row["passed"]
+    passed = any(row["passed"] for row in rows.values())
+    assert set(bundle.manifest.quantized) == ({"flow", "features"} if passed else set())
+    assert bundle.graph_path("sequence", "int8") == bundle.graph_path("sequence")
+
+
+def test_calibration_takes_labelled_stretches_of_other_recordings_than_the_test(
+    exported: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _, data = exported
+    settings = read_settings(run)
+    monkeypatch.setattr(behavior, "_CALIBRATION_FRAMES", 20)
+    project = read_run_data(settings, [data])
+    footage = behavior.calibration_footage(project, run.split(), settings)
+    assert {one.name for one in footage} == {"mouse0", "mouse1"}
+    assert [len(one.frames) for one in footage] == [10, 10]
+    assert [one.clips for one in footage] == [((0, 10),), ((0, 10),)]
+    for recording in project.recordings:
+        recording.labels[:18] = -1
+    later = behavior.calibration_footage(project, run.split(), settings)
+    assert all((one.labels[:16] == -1).all() for one in later)
+    np.testing.assert_array_equal(later[0].frames[:8], footage[0].frames[2:])
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
@@ -160,4 +201,7 @@ def test_an_engine_that_answers_otherwise_does_not_pass() -> None:
     assert not verdict.passed
     assert verdict.figures["equal_share"] == pytest.approx(98 / 99)
     assert verdict.figures["max_logit_difference"] == pytest.approx(4.0)
-    assert not judge_behavior("bf16", reference, found, spec).passed
+    assert verdict.worst_frame == "frame 1 of one"
+    assert verdict.figures["macro_f1"] < verdict.figures["reference_macro_f1"] == 1
+    for precision in ("bf16", "int8"):
+        assert not judge_behavior(precision, reference, found, spec).passed

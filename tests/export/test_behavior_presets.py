@@ -81,7 +81,7 @@ def test_a_preset_serves_live_what_its_evaluation_measured(
     about = tmp_path / "about.md"
     about.write_text("Watches a small mouse.")
     arguments = ("--out", tmp_path / "models", "--name", "tiny", "--about", about)
-    assert run_command(export, run, *arguments, "--license", "Apache-2.0") == 0
+    assert run_command(export, run, *arguments, "--license", "Apache-2.0", "--no-int8") == 0
 
     bundle = read_bundle(tmp_path / "models" / "tiny" / "1")
     spec = bundle.manifest.behavior

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from export import pose
+from export import pose, quantize
 from export.commands import export
 from export.pose import judge_pose
 from service.bundle import read_bundle
@@ -67,6 +67,11 @@ def test_an_exported_run_is_a_bundle_whose_engines_agree_with_torch(
     assert "Finds a small mouse." in bundle.document("card")
     rows = json.loads(bundle.document("parity"))["rows"]
     assert {row["engine"] for row in rows} == {"onnxruntime", "openvino"}
+    for row in rows:
+        assert row["worst_frame"].endswith(".png)")
+        assert row["figures"]["reference_error_px"] == pytest.approx(
+            bundle.manifest.provenance.metrics["mean_error_px"], abs=1e-3
+        )
 
     frames = np.random.default_rng(1).integers(0, 256, (3, 64, 96, 3), np.uint8)
     expected = TorchEngine(read_graph(trained)).run({"frames": frames})
@@ -78,6 +83,53 @@ def test_an_exported_run_is_a_bundle_whose_engines_agree_with_torch(
             answers = loaded.run({"frames": batch})["keypoints"]
             assert answers.shape == (len(batch), 1, 4, 3)
             assert np.abs(answers - expected["keypoints"][: len(batch)]).max() < 0.01
+
+
+def test_an_exported_run_answers_in_int8_within_the_gate_or_holds_no_int8(exported: Path) -> None:
+    bundle = read_bundle(exported)
+    report = json.loads(bundle.document("parity"))
+    rows = {row["engine"]: row for row in report["rows"] if row["precision"] == "int8"}
+    assert set(rows) == {"onnxruntime", "openvino"}
+    assert "static quantization of pose" in report["quantization"]
+    assert report["quantization"] in bundle.document("card")
+    assert ("pose" in bundle.manifest.quantized) == any(row["passed"] for row in rows.values())
+    for engine, row in rows.items():
+        assert ("int8" in bundle.manifest.precisions[engine]) == row["passed"]
+        figures = row["figures"]
+        assert figures["median_distance_px"] > 1e-5  # it is another graph than that in float
+        within = figures["median_distance_px"] <= 0.5 and figures["error_increase_px"] <= 0.3
+        assert row["passed"] == within
+
+
+def test_int8_is_calibrated_on_other_frames_than_it_is_measured_on(trained: Run) -> None:
+    calibration = pose.calibration_names(trained)
+    assert calibration
+    assert not set(calibration) & set(pose.held_out_names(trained))
+
+
+def test_where_all_frames_are_measured_on_there_is_no_int8(trained: Run, tmp_path: Path) -> None:
+    other = shutil.copytree(trained.directory, tmp_path / "runs" / "other")
+    split = json.loads((other / "split.json").read_text())
+    everything = [*split["training"], *split["validation"], *split["test"]]
+    split |= {"training": everything, "validation": [], "test": []}
+    (other / "split.json").write_text(json.dumps(split))
+    assert pose.calibration_names(open_run(other)) == ()
+
+
+def test_int8_that_disagrees_is_told_and_left_out(
+    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantize, "FLOAT_LAYERS", (0,))
+    monkeypatch.setattr(pose, "_MEDIAN_PX", 0.0)
+    data = [Path(one) for one in trained.config["data"]]
+    draft = pose.draft_bundle(
+        trained, tmp_path, data=data, description="", license="Apache-2.0", about=""
+    )
+    failed = [row for row in draft.parity.rows if row.precision == "int8"]
+    assert failed
+    assert not any(row.passed for row in failed)
+    assert draft.quantized == {}
+    assert "int8" not in draft.parity.precisions()["openvino"]
 
 
 def test_evaluating_the_test_frames_gives_the_figures_of_the_bundle(
@@ -139,12 +191,25 @@ def predictions(shift_px: float, confidence: float) -> PosePredictions:
         ("fp32", 0.05, True),
         ("fp32", 0.15, False),
         ("bf16", 0.25, True),
+        ("int8", 0.25, True),
+        ("int8", 0.4, False),
         ("bf16", 0.4, False),  # the labels are at 0, so the error grows by more than 0.3 px
     ],
 )
 def test_the_gate_has_the_stated_limits(precision: str, shift_px: float, passed: bool) -> None:
     verdict = judge_pose(precision, predictions(0, 0.9), predictions(shift_px, 0.9))
     assert verdict.passed is passed
+
+
+def test_the_verdict_names_the_frame_that_moved_most() -> None:
+    found = predictions(0, 0.9)
+    found.keypoints_xy[6, 0, 1] = 3
+    names = [f"mouse/img{i}.png" for i in range(10)]
+    verdict = judge_pose("int8", predictions(0, 0.9), found, names=names)
+    assert verdict.worst_frame == "frame 6 (mouse/img6.png)"
+    assert verdict.figures["max_distance_px"] == pytest.approx(np.sqrt(18))
+    assert verdict.figures["error_px"] > verdict.figures["reference_error_px"] == 0
+    assert judge_pose("int8", predictions(0, 0.9), found).worst_frame == "frame 6"
 
 
 def test_nothing_passes_where_no_point_is_confident() -> None:

@@ -44,6 +44,20 @@ def test_a_written_bundle_holds_its_files_and_versions_count_up(tmp_path: Path) 
     assert sorted(find_bundles(models)["mouse"]) == [1, 2]
 
 
+def test_int8_graphs_go_along_and_count(tmp_path: Path) -> None:
+    path = tmp_path / "small.onnx"
+    path.write_bytes(b"quantized")
+    models = tmp_path / "models"
+    plain = write_bundle(models, "plain", make_draft(tmp_path), version=None)
+    bundle = write_bundle(
+        models, "mouse", make_draft(tmp_path, quantized={"pose": path}), version=1
+    )
+    assert bundle.graph_path("pose", "int8").read_bytes() == b"quantized"
+    assert bundle.graph_path("pose", "int8").name == "pose.int8.onnx"
+    assert bundle.graph_path("pose").read_bytes() == b"graph"
+    assert bundle_size_bytes(bundle) == bundle_size_bytes(plain) + len(b"quantized")
+
+
 def test_an_existing_version_is_only_replaced_on_request(tmp_path: Path) -> None:
     models = tmp_path / "models"
     write_bundle(models, "mouse", make_draft(tmp_path), version=3)

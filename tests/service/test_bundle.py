@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from service.bundle import (
@@ -51,6 +52,27 @@ def test_a_written_bundle_is_read_back(tmp_path):
     assert (bundle.name, bundle.version) == ("mouse", 1)
     assert bundle.manifest.pose.keypoints == ("snout", "tailbase")
     assert bundle.graph_path("pose").read_bytes() == b"a graph"
+
+
+def test_an_int8_graph_is_taken_for_int8_only_and_its_hash_is_checked(tmp_path):
+    directory = write_pose_bundle(tmp_path)
+    (directory / "pose.int8.onnx").write_bytes(b"an int8 graph")
+    entry = msgspec.to_builtins(describe_file(directory, "pose.int8.onnx"))
+    edit(directory, lambda content: content.update(quantized={"pose": entry}))
+    bundle = read_bundle(directory)
+    assert bundle.graph_path("pose", "int8").read_bytes() == b"an int8 graph"
+    assert bundle.graph_path("pose", "bf16").read_bytes() == b"a graph"
+    (directory / "pose.int8.onnx").write_bytes(b"another graph")
+    with pytest.raises(BundleInvalid, match="SHA-256"):
+        read_bundle(directory)
+
+
+def test_an_int8_graph_of_a_graph_that_is_not_there_is_refused(tmp_path):
+    directory = write_pose_bundle(tmp_path)
+    entry = msgspec.to_builtins(describe_file(directory, "pose.onnx"))
+    edit(directory, lambda content: content.update(quantized={"flow": entry}))
+    with pytest.raises(BundleInvalid, match="an int8 graph or an engine of 'flow'"):
+        read_bundle(directory)
 
 
 def test_versions_are_found_by_name_and_hidden_folders_are_not(tmp_path):

@@ -15,7 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from service.bundle import BehaviorSpec, Bundle, InputSpec
-from service.engine import Tensors, choose_engine, create_engine
+from service.engine import Tensors, choose_engine, create_engine, engine_file
+from service.errors import InvalidConfig
 from training.behavior.figures import SecondLabels, as_dict, from_logits, measure
 from training.behavior.invariance import draw_invariance, measure_invariance
 from training.behavior.report import write_report
@@ -68,6 +69,8 @@ class EvaluationOptions:
     """Folder of report.html."""
     invariance: bool = False
     """Measure shifted, turned and mirrored recordings too."""
+    features_alone: bool = False
+    """Measure a run without its sequence too."""
 
 
 def evaluate_bundle(
@@ -85,15 +88,24 @@ def evaluate_bundle(
 
     Raises:
         InvalidLabels: the data cannot be read or lacks recordings of the split.
-        InvalidConfig: no frame is both labelled and answered, or second labels do not fit.
+        InvalidConfig: no frame is both labelled and answered, second labels do not fit, or the
+            features alone are asked for.
     """
+    if options.features_alone:
+        raise InvalidConfig(
+            f"bundle {bundle.name} has thresholds for its sequence only; measure the features "
+            "alone of the run that it comes from"
+        )
     spec = bundle.manifest.behavior
     assert spec is not None, "a behavior bundle has the section `behavior`"
     project = read_behavior_project(data, exclusive=spec.exclusive, behaviors=spec.behaviors)
     engine, precision = choose_engine(bundle.manifest, options.engine, options.precision)
     graphs = {
         name: create_engine(
-            bundle.graph_path(name), engine=engine, precision=precision, threads=options.threads
+            engine_file(bundle, name, engine=engine, precision=precision),
+            engine=engine,
+            precision=precision,
+            threads=options.threads,
         )
         for name in bundle.manifest.graph_names
     }

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
+from service.behavior import probabilities
+from service.behavior_statistics import best_thresholds
 from service.bundle import BehaviorSpec
 from service.engine import Tensors
 from training.behavior.evaluate import EvaluationOptions, measure_recordings
+from training.behavior.features import stored_logits
 from training.behavior.flow_pictures import write_flow_report
 from training.behavior.networks.base import FlowGenerator
 from training.behavior.networks.causal_head import CausalHead
@@ -22,7 +26,7 @@ from training.behavior.stages import (
     read_run_data,
     read_settings,
 )
-from training.data.behavior_frames import load_footage
+from training.data.behavior_frames import Footage, load_footage
 from training.data.behavior_labels import read_behavior_project
 from training.runs import Run
 
@@ -37,7 +41,8 @@ def evaluate_run(run: Run, data: Sequence[Path], options: EvaluationOptions) -> 
             report also gets flow.json and flow.png: how well the flow explains the next frame.
 
     Returns:
-        The figures of `training.behavior.evaluate.measure_recordings`, with what was measured.
+        The figures of `training.behavior.evaluate.measure_recordings`, with what was measured,
+        and `features_alone`, the same without the sequence, where that is asked for.
 
     Raises:
         NotFound: the training has not finished.
@@ -59,7 +64,41 @@ def evaluate_run(run: Run, data: Sequence[Path], options: EvaluationOptions) -> 
     )
     if options.report is not None:
         write_flow_report(networks.flow, load_footage(chosen, settings.input), options.report)
+    if options.features_alone and networks.sequence is not None:
+        validation = load_footage(project.choose(run.split().validation), settings.input)
+        figures["features_alone"] = measure_recordings(
+            torch_graphs(networks),
+            chosen,
+            settings.input,
+            without_sequence(networks, settings, spec, validation),
+            EvaluationOptions(part=options.part),
+            title=run.name,
+        )
     return told | figures
+
+
+def without_sequence(
+    networks: Networks,
+    settings: BehaviorTraining,
+    spec: BehaviorSpec,
+    validation: Sequence[Footage],
+) -> BehaviorSpec:
+    """Return the spec of the features alone, with thresholds that suit them on validation."""
+    thresholds = spec.thresholds
+    if validation and not spec.exclusive:
+        logits, labels = stored_logits(networks.flow, networks.features, validation, settings)
+        known = (labels >= 0).all(axis=1)
+        values = probabilities(logits[known], exclusive=False)
+        thresholds = tuple(map(float, best_thresholds(labels[known] == 1, values)))
+    return msgspec.structs.replace(
+        spec,
+        thresholds=thresholds,
+        sequence="none",
+        sequence_past_frames=0,
+        sequence_future_frames=0,
+        future_frames=spec.feature_future_frames,
+        state_size=0,
+    )
 
 
 def torch_graphs(networks: Networks) -> dict[str, "TorchGraph"]:

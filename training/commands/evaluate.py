@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.engine_names import ENGINE_CHOICES, PRECISION_CHOICES
+
 if TYPE_CHECKING:
     from service.bundle import Bundle
     from training.behavior.evaluate import EvaluationOptions as BehaviorEvaluationOptions
@@ -38,13 +40,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--engine",
-        choices=("auto", "onnxruntime", "openvino"),
+        choices=ENGINE_CHOICES,
         default="auto",
         help="what computes the graphs of a bundle (default: auto)",
     )
     add(
         "--precision",
-        choices=("auto", "fp32", "bf16"),
+        choices=PRECISION_CHOICES,
         default="auto",
         help="arithmetic of a bundle (default: auto)",
     )
@@ -93,6 +95,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--invariance",
         action="store_true",
         help="also measure the recordings shifted, turned and mirrored",
+    )
+    behavior.add_argument(
+        "--features-alone",
+        action="store_true",
+        help="also measure a run without its sequence, with thresholds that suit it",
     )
 
 
@@ -167,6 +174,7 @@ def _behavior_options(arguments: argparse.Namespace, threads: int) -> "BehaviorE
         second_labels=(arguments.second_labels,) if arguments.second_labels else (),
         report=arguments.report,
         invariance=arguments.invariance,
+        features_alone=arguments.features_alone,
     )
 
 

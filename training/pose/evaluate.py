@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from service.bundle import Bundle, InputSpec
-from service.engine import Engine, choose_engine, create_engine
+from service.engine import Engine, choose_engine, create_engine, engine_file
 from training.data.frames import Example, keypoint_indices, load_examples
 from training.data.labels import InvalidLabels
 from training.data.projects import LabelledData, choose_frames, read_projects
@@ -135,8 +135,8 @@ def measure_bundle(
         data: labelled projects and files.
         part: `test` or `training` frames of the bundle's split.json, or `all` frames; None
             measures each part of the split and reports the test frames.
-        engine: auto, onnxruntime or openvino.
-        precision: auto, fp32 or bf16.
+        engine: auto, or an engine of `service/engine_names.py`.
+        precision: auto, or one that passed the bundle's parity gate on the engine.
         threads: processor threads.
         options: what is measured beside the usual.
 
@@ -152,9 +152,8 @@ def measure_bundle(
     split = msgspec.json.decode(text, type=Split) if text else None
     parts = _choose(labels, split, part, f"bundle {bundle.name}")
     engine, precision = choose_engine(bundle.manifest, engine, precision)
-    graph = create_engine(
-        bundle.graph_path("pose"), engine=engine, precision=precision, threads=threads
-    )
+    path = engine_file(bundle, "pose", engine=engine, precision=precision)
+    graph = create_engine(path, engine=engine, precision=precision, threads=threads)
     size, cutoff = bundle.manifest.input, spec.confidence_cutoff
     return PoseMeasurement(
         kind="bundle",

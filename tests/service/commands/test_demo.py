@@ -95,6 +95,8 @@ def test_the_server_ends_with_an_interrupted_demo(
         command(video, "--model", MODEL, "--out", tmp_path),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        # A shell starts what runs in its background with this signal ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert process.stderr is not None

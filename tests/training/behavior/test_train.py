@@ -69,13 +69,19 @@ def test_a_run_is_measured_on_its_test_recordings(
     parser = argparse.ArgumentParser()
     evaluate.configure(parser)
     told = []
-    for more in (["--report", str(tmp_path)], [str(behavior_project), "--part", "all"]):
+    for more in (
+        ["--report", str(tmp_path), "--features-alone"],
+        [str(behavior_project), "--part", "all"],
+    ):
         arguments = parser.parse_args([str(trained.directory), *more, "--json"])
         assert evaluate.run(arguments) == 0
         told.append(json.loads(capsys.readouterr().out))
     assert [one["recordings"] for one in told] == [1, 3]
     assert list(told[0]["per_recording"]) == ["mouse2"]
     assert told[0]["engine"] == "torch:cpu"
+    alone = told[0]["features_alone"]
+    assert alone["frames"] == told[0]["frames"]
+    assert alone["auroc"] != told[0]["auroc"]
     for name in ("report.html", "flow.json", "flow.png"):
         assert (tmp_path / name).stat().st_size > 100
 

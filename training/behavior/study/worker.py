@@ -9,13 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.behavior import present, probabilities
-from service.behavior_statistics import best_thresholds
 from service.bundle import BehaviorSpec
 from training.behavior.decisions import label_counts
 from training.behavior.evaluate import Prediction, predict
-from training.behavior.features import stored_logits
 from training.behavior.figures import summarize
-from training.behavior.settings import BehaviorTraining
 from training.behavior.stages import (
     Networks,
     read_decisions,
@@ -25,7 +22,7 @@ from training.behavior.stages import (
 )
 from training.behavior.study.settings import BehaviorChoices
 from training.behavior.train import train_behavior
-from training.behavior.trained import behavior_spec, torch_graphs
+from training.behavior.trained import behavior_spec, torch_graphs, without_sequence
 from training.data.behavior_frames import Footage, load_footage
 from training.runs import Run, create_run
 from training.study.rows import Job
@@ -91,30 +88,6 @@ def measured(
     """Return the figures of `training.behavior.figures.as_dict`, and `clip_counts`."""
     found = [predict(torch_graphs(networks), one, spec) for one in footage]
     return summarize(found, spec) | {"clip_counts": clip_counts(found, spec).tolist()}
-
-
-def without_sequence(
-    networks: Networks,
-    settings: BehaviorTraining,
-    spec: BehaviorSpec,
-    validation: Sequence[Footage],
-) -> BehaviorSpec:
-    """Return the spec of the features alone, with thresholds that suit them on validation."""
-    thresholds = spec.thresholds
-    if validation and not spec.exclusive:
-        logits, labels = stored_logits(networks.flow, networks.features, validation, settings)
-        known = (labels >= 0).all(axis=1)
-        values = probabilities(logits[known], exclusive=False)
-        thresholds = tuple(map(float, best_thresholds(labels[known] == 1, values)))
-    return msgspec.structs.replace(
-        spec,
-        thresholds=thresholds,
-        sequence="none",
-        sequence_past_frames=0,
-        sequence_future_frames=0,
-        future_frames=spec.feature_future_frames,
-        state_size=0,
-    )
 
 
 def clip_counts(found: Sequence[Prediction], spec: BehaviorSpec) -> NDArray[np.int64]:

@@ -1,0 +1,145 @@
+"""The parity gate of a bundle that exists: one more engine and precision, on its labelled data.
+
+The reference is the bundle's fp32 graph in ONNX Runtime on the CPU, which passed its own gate
+against the trained network when the bundle was exported.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from export.parity import FASTEST_FIRST, ParityReport, ParityRow, Verdict
+from service.bundle import Bundle, Manifest, describe_file, read_bundle, write_manifest
+from service.engine import Engine, create_engine, default_threads, engine_file
+from service.engine.tensorrt_library import RUNTIMES, load_library
+from service.errors import InvalidConfig
+
+_REFERENCE = ("onnxruntime", "fp32")
+_PARITY_FRAMES = 2000
+"""Whole recordings are compared until there are that many frames."""
+
+
+def gate_engine(directory: Path, data: Sequence[Path], *, engine: str, precision: str) -> ParityRow:
+    """Judge an engine on the bundle's held-out frames and enter what was found into the bundle.
+
+    Where it passes, `precisions` of the bundle name it from now on; where it fails, they do not,
+    and PARITY.json says why.
+
+    Args:
+        directory: folder of a bundle.
+        data: the labelled data that its split.json names frames or recordings of.
+        engine: an engine that runs on this machine.
+        precision: its precision.
+
+    Raises:
+        BundleInvalid: the bundle is damaged.
+        EngineUnavailable: the engine does not run here.
+        InvalidConfig: the bundle has no PARITY.json to enter it into.
+        InvalidLabels: the data lacks frames of the split.
+    """
+    bundle = read_bundle(directory)
+    text = bundle.document("parity")
+    if not text:
+        raise InvalidConfig(f"{directory} has no PARITY.json; export the bundle again")
+    report = msgspec.json.decode(text, type=ParityReport)
+    judge = _judge_pose if bundle.manifest.task == "pose" else _judge_behavior
+    verdict = judge(bundle, data, engine, precision)
+    row = ParityRow(
+        engine=engine,
+        engine_version=_version(engine),
+        precision=precision,
+        passed=verdict.passed,
+        figures=verdict.figures,
+        worst_frame=verdict.worst_frame,
+    )
+    _enter(directory, bundle.manifest, report, row)
+    return row
+
+
+def _judge_pose(bundle: Bundle, data: Sequence[Path], engine: str, precision: str) -> Verdict:
+    from export.pose import judge_pose
+    from training.pose.evaluate import PoseMeasurement, measure_bundle
+
+    def measured(engine: str, precision: str) -> PoseMeasurement:
+        return measure_bundle(
+            _allowing(bundle, engine, precision),
+            data,
+            part="test",
+            engine=engine,
+            precision=precision,
+            threads=default_threads(),
+        )
+
+    wanted, found = measured(*_REFERENCE).parts[0], measured(engine, precision).parts[0]
+    names = [example.name for example in wanted.examples]
+    return judge_pose(precision, wanted.found, found.found, names=names)
+
+
+def _judge_behavior(bundle: Bundle, data: Sequence[Path], engine: str, precision: str) -> Verdict:
+    from export.behavior import judge_behavior
+    from training.behavior.evaluate import Prediction, predict
+    from training.data.behavior_frames import Footage, load_footage
+    from training.data.behavior_labels import read_behavior_project
+    from training.runs import Split
+
+    manifest = bundle.manifest
+    spec = manifest.behavior
+    assert spec is not None, "a behavior bundle has the section `behavior`"
+    project = read_behavior_project(data, exclusive=spec.exclusive, behaviors=spec.behaviors)
+    split = msgspec.json.decode(bundle.document("split"), type=Split)
+    footage: list[Footage] = []
+    for recording in project.choose(split.test):
+        if sum(len(one.frames) for one in footage) < _PARITY_FRAMES:
+            footage += load_footage([recording], manifest.input)
+
+    def measured(engine: str, precision: str) -> list[Prediction]:
+        graphs = {name: _load(bundle, name, engine, precision) for name in manifest.graph_names}
+        return [predict(graphs, one, spec) for one in footage]
+
+    return judge_behavior(precision, measured(*_REFERENCE), measured(engine, precision), spec)
+
+
+def _load(bundle: Bundle, graph: str, engine: str, precision: str) -> Engine:
+    path = engine_file(bundle, graph, engine=engine, precision=precision)
+    return create_engine(path, engine=engine, precision=precision, threads=default_threads())
+
+
+def _allowing(bundle: Bundle, engine: str, precision: str) -> Bundle:
+    """Return the bundle as if the precision had passed: this is the trial of it."""
+    precisions = {**bundle.manifest.precisions, engine: (precision,)}
+    manifest = msgspec.structs.replace(bundle.manifest, precisions=precisions)
+    return Bundle(directory=bundle.directory, manifest=manifest)
+
+
+def _enter(directory: Path, manifest: Manifest, report: ParityReport, row: ParityRow) -> None:
+    """Write PARITY.json and bundle.json; the hash of the one stands in the other."""
+    kept = [
+        one for one in report.rows if (one.engine, one.precision) != (row.engine, row.precision)
+    ]
+    new = msgspec.structs.replace(report, rows=(*kept, row))
+    passed = set(manifest.precisions.get(row.engine, ())) - {row.precision}
+    if row.passed:
+        passed.add(row.precision)
+    precisions = tuple(sorted(passed, key=FASTEST_FIRST.index))
+    unfinished = directory / ".PARITY.json"
+    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(new), indent=2) + b"\n")
+    unfinished.replace(directory / "PARITY.json")
+    documents = {**manifest.documents, "parity": describe_file(directory, "PARITY.json")}
+    write_manifest(
+        directory,
+        msgspec.structs.replace(
+            manifest,
+            documents=documents,
+            precisions={**manifest.precisions, row.engine: precisions},
+        ),
+    )
+
+
+def _version(engine: str) -> str:
+    if engine in RUNTIMES:
+        return load_library(engine).version
+    from importlib.metadata import packages_distributions, version
+
+    module = engine.partition(":")[0]
+    return version(packages_distributions()[module][0])
