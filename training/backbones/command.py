@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from training.arguments import frame_size
+
 _BACKBONES = ("mobilenet_v2", "efficientnet_lite0", "resnet_18", "resnet_34", "resnet_50")
 
 
@@ -20,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--teacher", choices=_BACKBONES, default="mobilenet_v2", help="whose features are learned")
     add("--teacher-weights", type=Path, required=True, help="file of its ImageNet weights")
     add("--student", choices=_BACKBONES, default="resnet_18", help="what learns them")
-    add("--size", type=_size, default=(256, 144), help="of the frames in px, multiples of 32")
+    add("--size", type=frame_size, default=(256, 144), help="of the frames in px, multiples of 32")
     add("--color", choices=("gray", "rgb"), default="gray", help="of the frames")
     add("--every", type=int, default=4, metavar="N", help="use every N-th frame of a video")
     add("--most-frames", type=int, default=1000, metavar="N", help="of one video")
@@ -73,10 +75,3 @@ def run(arguments: argparse.Namespace) -> int:
         current = create_run(out.parent, out.name, "backbone", msgspec.to_builtins(settings))
     print(distill(current, weights, resume=arguments.resume))
     return 0
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, separator, height = text.partition("x")
-    if not separator or not width.isdecimal() or not height.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size; give WIDTHxHEIGHT, as 256x144")
-    return int(width), int(height)

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from training.arguments import frame_size
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
@@ -80,7 +82,7 @@ def add_training_options(parser: argparse._ActionsContainer) -> None:
         action="store_true",
         help="one behavior a frame, background among them; else any number a frame",
     )
-    parser.add_argument("--size", type=_size, default=(256, 144), help="model input in px")
+    parser.add_argument("--size", type=frame_size, default=(256, 144), help="model input in px")
     parser.add_argument("--color", choices=("gray", "rgb"), default="gray", help="of the input")
     parser.add_argument(
         "--frame-rate", type=float, help="frames/s; what the first video states if absent"
@@ -160,10 +162,3 @@ def run(arguments: argparse.Namespace) -> int:
     from training.behavior.launch import launch
 
     return launch(arguments)
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, separator, height = text.partition("x")
-    if not separator or not width.isdecimal() or not height.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size; give WIDTHxHEIGHT, as 256x144")
-    return int(width), int(height)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from training.arguments import frame_size
 from training.backbones import create_backbone
 from training.behavior.networks.causal_head import CausalHead
 from training.behavior.networks.motionnet import MotionNet
@@ -229,10 +230,7 @@ def _sum(values: Sequence[float | None]) -> float | None:
 
 
 def _size(text: str) -> tuple[int, int]:
-    try:
-        width, height = (int(part) for part in text.split("x"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 256x256") from None
+    width, height = frame_size(text)
     if width <= 0 or height <= 0 or width % 8 or height % 8:
         raise argparse.ArgumentTypeError(f"{text} px: width and height must be multiples of 8")
     return width, height

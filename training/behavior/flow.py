@@ -12,7 +12,8 @@ _SMOOTHNESS_WEIGHTS = (0.01, 0.02, 0.04, 0.08)
 
 def gray_pairs(frames: Tensor) -> Tensor:
     """Turn (B, T, H, W, C) uint8 into (B (T - 1), 2, H, W) float32 in [0, 1]."""
-    gray = frames.to(torch.float32).mean(dim=4) / 255.0
+    levels = frames.to(torch.float32)
+    gray = (levels[..., 0] if levels.shape[4] == 1 else levels.mean(dim=4)) / 255.0
     pairs = torch.stack([gray[:, :-1], gray[:, 1:]], dim=2)
     return pairs.flatten(0, 1)
 

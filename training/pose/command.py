@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from training.arguments import frame_size
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments; each one but DATA, --out and --resume is a field of `PoseChoices`."""
@@ -49,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--size",
         dest="size_px",
-        type=_size,
+        type=frame_size,
         metavar="WxH",
         help="model input in px, multiples of 32 (by preset and frames)",
     )
@@ -98,13 +100,6 @@ def run(arguments: argparse.Namespace) -> int:
     from training.pose.run_command import run_command
 
     return run_command(arguments)
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, separator, height = text.partition("x")
-    if not separator or not width.isdecimal() or not height.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size; give WIDTHxHEIGHT, as 384x288")
-    return int(width), int(height)
 
 
 def _pair(text: str) -> tuple[str, str]:

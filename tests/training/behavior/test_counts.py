@@ -111,8 +111,8 @@ def test_the_command_writes_json(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("size", "remedy"),
     [
-        ("256", "write 256x256"),
-        ("axb", "write 256x256"),
+        ("256", "give WIDTHxHEIGHT"),
+        ("axb", "give WIDTHxHEIGHT"),
         ("250x256", "multiples of 8"),
         ("0x8", "multiples of 8"),
     ],

@@ -1,8 +1,11 @@
 """The flow generator of preset `realtime`: one small network for each pair of frames."""
 
+from functools import cache
 from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -78,7 +81,7 @@ def normal_flow(pairs: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
     Returns:
         (B, 2, h, w) px of the full size per frame, at most 1.5 cells to either side.
     """
-    small = functional.adaptive_avg_pool2d(pairs, size)
+    small = _shrink(pairs, size)
     change = small[:, 1:] - small[:, :1]
     middle = functional.pad(small.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     x = (middle[:, :, 1:-1, 2:] - middle[:, :, 1:-1, :-2]) / 2
@@ -87,6 +90,31 @@ def normal_flow(pairs: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
     explained = functional.avg_pool2d(slopes * change, 5, 1, 2)
     steepness = functional.avg_pool2d((slopes * slopes).sum(dim=1, keepdim=True), 5, 1, 2)
     return (-explained / (steepness + _FLAT)).clamp(-1.5, 1.5) * stride
+
+
+def _shrink(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Average (B, C, H, W) to (B, C, h, w).
+
+    Exported as products with constant matrices: of `adaptive_avg_pool2d` at sizes that do not
+    divide, the exporter makes hundreds of nodes. A training would round such products to bf16.
+    """
+    if not torch.compiler.is_exporting():
+        return functional.adaptive_avg_pool2d(maps, size)
+    rows, columns = (
+        torch.from_numpy(_means(before, after)).to(maps)
+        for before, after in zip(maps.shape[-2:], size, strict=True)
+    )
+    return rows @ maps @ columns.T
+
+
+@cache
+def _means(before: int, after: int) -> NDArray[np.float32]:
+    """(after, before) weights: each row the mean of the cells that an answered one covers."""
+    weights = np.zeros((after, before), np.float32)
+    for row in range(after):
+        first, end = row * before // after, -(-(row + 1) * before // after)
+        weights[row, first:end] = 1 / (end - first)
+    return weights
 
 
 def _conv(before: int, after: int, kernel: int, *, stride: int) -> nn.Sequential:

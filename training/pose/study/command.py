@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.arguments import frame_size
+
 if TYPE_CHECKING:
     from training.pose.settings import PoseChoices
     from training.pose.study.settings import StudySettings
@@ -83,7 +85,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=int, metavar="N", help="of each training (default: 60)")
     add("--views-per-epoch", type=int, metavar="N", help="training views an epoch (default: 512)")
     add("--batch-size", type=int, metavar="N", help="views a step (default: 16)")
-    add("--size", type=_size, dest="size_px", metavar="WxH", help="model input, multiples of 32")
+    add(
+        "--size",
+        type=frame_size,
+        dest="size_px",
+        metavar="WxH",
+        help="model input, multiples of 32",
+    )
     add("--view-px", type=int, metavar="PX", help="side of a training view")
     add("--learning-rate", type=float, metavar="R", help="peak learning rate")
     add("--precision", choices=("bf16-mixed", "32-true"), help="arithmetic (default: bf16-mixed)")
@@ -192,10 +200,3 @@ def _short_figures(result: "PoseResult") -> str:
         if isinstance(error, float):
             shown.append(f"{part} {error:.2f} px")
     return "  ".join(shown)
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, separator, height = text.partition("x")
-    if not separator or not width.isdecimal() or not height.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size; give WIDTHxHEIGHT, as 384x288")
-    return int(width), int(height)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from training.backbones import create_backbone
+from training.behavior.networks import realtime_flow
 from training.behavior.networks.causal_head import CausalHead
 from training.behavior.networks.realtime_features import RealtimeFeatures
 
@@ -83,3 +84,13 @@ def test_features_depend_on_frames_and_on_flows() -> None:
     _, logits = network(frames, flows)
     assert (network(255 - frames, flows)[1] != logits).any()
     assert (network(frames, flows + 2)[1] != logits).any()
+
+
+@pytest.mark.parametrize("size", [(66, 88), (17, 22), (9, 11)])
+def test_the_exported_flow_shrinks_frames_as_the_trained_one(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = torch.rand(2, 2, 132, 176)
+    trained = realtime_flow._shrink(frames, size)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert torch.allclose(realtime_flow._shrink(frames, size), trained, atol=1e-6)
