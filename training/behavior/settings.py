@@ -27,7 +27,7 @@ class StageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     learning_rate: float = 1e-3
     """Peak of the learning rate."""
     patience_epochs: int | None = None
-    """Epochs without a lower held-out loss after which the stage ends; None trains all."""
+    """Epochs without a better held-out figure after which the stage ends; None trains all."""
 
     def __post_init__(self) -> None:
         """Check what would leave an epoch without a step."""

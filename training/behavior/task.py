@@ -1,7 +1,7 @@
 """The three tasks of behavior training: steps, held-out figures and optimizers."""
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +19,13 @@ from training.data.behavior_windows import SequenceSample, WindowSample
 from training.scheduled_task import ScheduledTask
 
 Network = TypeVar("Network", bound=torch.nn.Module)
-MONITOR = "heldout_loss"
+_LOSS, _F1, _NAMED_F1 = (
+    "heldout_loss",
+    "heldout_macro_f1",
+    "heldout_macro_f1_without_background",
+)
+"""What is logged of the validation recordings; each task names what chooses its epoch, those of
+features and sequence as DeepEthogram does (Bohnslav et al. 2021, eLife 10:e63377)."""
 _BACKBONE_FACTOR = 0.3
 """Pretrained layers learn more slowly than new ones."""
 
@@ -32,6 +38,9 @@ class FlowTask(ScheduledTask):
         smoothness_factor: on the weights of the flow's gradients.
         sparsity_weight: of the flow's mean amount.
     """
+
+    monitor = _LOSS
+    mode: Literal["min", "max"] = "min"
 
     def __init__(
         self,
@@ -58,7 +67,7 @@ class FlowTask(ScheduledTask):
         """Log loss, SSIM of the rebuilt frame, L1 and smoothness of held-out frames."""
         loss, figures = self._loss(batch)
         named = {f"heldout_{name}": value for name, value in figures.items()}
-        self.log_dict({MONITOR: loss, **named}, on_epoch=True, batch_size=len(batch))
+        self.log_dict({_LOSS: loss, **named}, on_epoch=True, batch_size=len(batch))
 
     def _loss(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         flows = [flow.float() for flow in self.network(batch)]
@@ -91,9 +100,9 @@ class _ClassifyingTask(ScheduledTask):
         named = figures.f1[1:] if self._exclusive else figures.f1  # background comes first
         self.log_dict(
             {
-                MONITOR: self.loss(logits, labels),
-                "heldout_macro_f1": figures.macro_f1,
-                "heldout_macro_f1_without_background": mean_defined(named),
+                _LOSS: self.loss(logits, labels),
+                _F1: float(np.nan_to_num(figures.macro_f1)),
+                _NAMED_F1: float(np.nan_to_num(mean_defined(named))),
             }
         )
 
@@ -111,6 +120,9 @@ class FeatureTask(_ClassifyingTask):
         l2_sp: penalties as in the settings.
         curriculum_epochs: epochs of the pixels alone, and then of the flows alone.
     """
+
+    monitor = _NAMED_F1
+    mode: Literal["min", "max"] = "max"
 
     def __init__(
         self,
@@ -176,6 +188,9 @@ class SequenceTask(_ClassifyingTask):
         network: to train.
         l2: penalty on its squared weights, halved.
     """
+
+    monitor = _F1
+    mode: Literal["min", "max"] = "max"
 
     def __init__(self, network: SequenceModel, *, l2: float, **rest: Any) -> None:
         super().__init__(**rest)

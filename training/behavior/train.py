@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning import Callback, LightningModule
+from lightning import Callback
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -34,7 +34,7 @@ from training.behavior.stages import (
     split_recordings,
     stage_run,
 )
-from training.behavior.task import MONITOR, FeatureTask, FlowTask, SequenceTask
+from training.behavior.task import FeatureTask, FlowTask, SequenceTask
 from training.data.behavior_augment import ClipAugmenter, ClipAugmentSettings
 from training.data.behavior_frames import Footage, load_footage
 from training.data.behavior_windows import (
@@ -318,7 +318,7 @@ def _fit(
     run: Run,
     settings: BehaviorTraining,
     name: StageName,
-    task: LightningModule,
+    task: FlowTask | FeatureTask | SequenceTask,
     training: "DataLoader[object]",
     validation: "DataLoader[object] | None",
     *,
@@ -337,8 +337,8 @@ def _fit(
         validation,
         settings=settings.loop(name),
         run=stage,
-        monitor=MONITOR,
-        mode="min",
+        monitor=task.monitor,
+        mode=task.mode,
         resume=resume and stage.last_checkpoint.is_file(),
         callbacks=callbacks,
     )
