@@ -121,14 +121,7 @@ def compare_engines(
         except EngineUnavailable:
             continue
         verdict = judge(precision, reference, answers)
-        row = ParityRow(
-            engine=engine,
-            engine_version=_version(engine),
-            precision=precision,
-            passed=verdict.passed,
-            figures=verdict.figures,
-            worst_frame=verdict.worst_frame,
-        )
+        row = parity_row(engine, precision, _version(engine), verdict)
         if precision == "fp32" and not row.passed:
             raise BundleInvalid(_refusal(row, gate))
         rows.append(row)
@@ -145,6 +138,18 @@ def _refusal(row: ParityRow, gate: str) -> str:
     return (
         f"{row.engine} in fp32 disagrees with torch{worst} ({figures}; the gate is: {gate}); the "
         "graph is not what was trained, so no bundle is written: correct the export"
+    )
+
+
+def parity_row(engine: str, precision: str, engine_version: str, verdict: Verdict) -> ParityRow:
+    """Return what a judge said of one engine and precision as a row of PARITY.json."""
+    return ParityRow(
+        engine=engine,
+        engine_version=engine_version,
+        precision=precision,
+        passed=verdict.passed,
+        figures=verdict.figures,
+        worst_frame=verdict.worst_frame,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from export.parity import FASTEST_FIRST, ParityReport, ParityRow, Verdict
+from export.parity import FASTEST_FIRST, ParityReport, ParityRow, Verdict, parity_row
 from service.bundle import Bundle, Manifest, describe_file, read_bundle, write_manifest
 from service.engine import Engine, create_engine, default_threads, engine_file
 from service.engine.tensorrt_library import RUNTIMES, load_library
@@ -45,14 +45,7 @@ def gate_engine(directory: Path, data: Sequence[Path], *, engine: str, precision
     report = msgspec.json.decode(text, type=ParityReport)
     judge = _judge_pose if bundle.manifest.task == "pose" else _judge_behavior
     verdict = judge(bundle, data, engine, precision)
-    row = ParityRow(
-        engine=engine,
-        engine_version=_version(engine),
-        precision=precision,
-        passed=verdict.passed,
-        figures=verdict.figures,
-        worst_frame=verdict.worst_frame,
-    )
+    row = parity_row(engine, precision, _version(engine), verdict)
     _enter(directory, bundle.manifest, report, row)
     return row
 

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from export.engines.bundle import build_engines
-from service.bundle import file_sha256, read_bundle
+from service.bundle import file_sha256, read_bundle, write_manifest
 from service.engine import choose_engine
 from service.errors import BundleInvalid, EngineUnavailable, InvalidConfig
 from tests.conftest import has_gpu
@@ -152,6 +153,8 @@ def test_an_fp16_engine_stands_beside_the_fp32_one(folder):
 
 
 def test_int8_engines_need_int8_graphs(folder):
+    manifest = read_bundle(folder).manifest
+    write_manifest(folder, msgspec.structs.replace(manifest, quantized={}))
     with pytest.raises(InvalidConfig, match="has no int8 graph"):
         build_engines(folder, runtime="tensorrt-rtx", precision="int8")
 

@@ -1,13 +1,14 @@
 """`ethostream study behavior`; its work stands apart, so that --help needs no torch."""
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.behavior.command import add_training_options
+from training.study.command import Study, add_study_options, run_and_tell
 
 if TYPE_CHECKING:
     from training.behavior.settings import BehaviorTraining, PresetName
@@ -34,10 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "of the training recordings that train",
     )
     add("data", nargs="+", type=Path, metavar="DATA", help="as of `train behavior`")
-    add("--out", type=Path, required=True, metavar="DIR", help="folder of the study")
-    add("--jobs", type=int, default=1, metavar="N", help="trainings at once")
-    add("--keep", action="store_true", help="keep the checkpoints of every run")
-    add("--json", action="store_true", help="print only the last line, JSON")
+    add_study_options(parser)
     varied = parser.add_argument_group("what is varied")
     add = varied.add_argument
     add("--presets", nargs="+", choices=_PRESETS, default=["realtime"], help="each is a series")
@@ -88,9 +86,6 @@ def run(arguments: argparse.Namespace) -> int:
         run_record,
         summarize_rows,
     )
-    from training.runs import code_commit
-    from training.study.drive import ProcessTrainer, run_study
-    from training.study.tables import text_table, write_csv
 
     settings = StudySettings(
         kind=arguments.kind,
@@ -101,43 +96,26 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     project = read_project(arguments)
-    rows = plan_rows(settings, _bases(arguments, project), project)
-    results, failures = run_study(
-        rows,
-        arguments.data,
-        project.sha256(),
-        arguments.out,
-        trainer=ProcessTrainer("training.behavior.study.worker", BehaviorResult),
-        jobs=arguments.jobs,
-        threads=arguments.threads or (1 if arguments.jobs > 1 else None),
-        keep=arguments.keep,
-        tell=_short_figures,
-        say=(lambda line: None) if arguments.json else (lambda line: print(line, flush=True)),
+    study = Study(
+        kind=settings.kind,
+        rows=plan_rows(settings, _bases(arguments, project), project),
+        data_sha256=project.sha256(),
+        worker="training.behavior.study.worker",
+        result_type=BehaviorResult,
+        short=_short_figures,
+        record=run_record,
+        points=summarize_rows,
+        table=partial(markdown_table, settings.kind),
+        draw=partial(draw_study, settings.kind),
+        summary=lambda results: {
+            "settings": msgspec.to_builtins(settings),
+            "differences": [
+                {"preset": pair[0], "other": pair[1]} | asdict(found)
+                for pair, found in differences(results).items()
+            ],
+        },
     )
-    out: Path = arguments.out
-    if results:
-        table = markdown_table(settings.kind, results)
-        (out / "table.md").write_text(table, encoding="utf-8")
-        write_csv(out / "rows.csv", [run_record(one) for one in results])
-        draw_study(settings.kind, results, out / "study.png")
-        if not arguments.json:
-            print(f"\n{text_table(table)}\n\n{out}/table.md, rows.csv, study.png")
-    compared = differences(results) if settings.kind == "splits" else {}
-    summary = {
-        "study": settings.kind,
-        "out": str(out),
-        "done": len(results),
-        "failed": failures,
-        "rows": summarize_rows(results),
-        "differences": [
-            {"preset": pair[0], "other": pair[1]} | asdict(found)
-            for pair, found in compared.items()
-        ],
-        "commit": code_commit(),
-        "settings": msgspec.to_builtins(settings),
-    }
-    print(json.dumps(summary))
-    return 1 if failures else 0
+    return run_and_tell(study, arguments)
 
 
 def _bases(

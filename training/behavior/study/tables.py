@@ -72,9 +72,14 @@ def summarize_rows(results: Sequence[BehaviorResult]) -> list[Record]:
 
 
 def differences(results: Sequence[BehaviorResult]) -> dict[tuple[str, str], Difference]:
-    """Compare each two presets that were trained on the same splits, by (preset, other preset)."""
+    """Compare each two presets that were trained on the same splits, by (preset, other preset).
+
+    None are compared in a study of sizes, whose rows have a place `x`.
+    """
     counts: dict[str, dict[int, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]] = {}
     for result in results:
+        if result.row.x is not None:
+            continue
         found = np.array(result.figures["test"]["clip_counts"], np.int64)
         counts.setdefault(result.row.series, {})[result.row.choices.split] = found
     names = list(counts)
@@ -104,8 +109,7 @@ def markdown_table(kind: StudyKind, results: Sequence[BehaviorResult]) -> str:
         "",
         *markdown_rows(points, columns, "training share" if kind == "size" else None),
     ]
-    if kind == "splits":
-        lines += ["", *map(_difference_line, differences(results).items())]
+    lines += ["", *map(_difference_line, differences(results).items())]
     return "\n".join(lines).rstrip() + "\n"
 
 

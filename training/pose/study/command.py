@@ -1,11 +1,12 @@
 """`ethostream study pose`; its work stands apart, so that --help needs no torch."""
 
 import argparse
-import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.arguments import frame_size
+from training.study.command import Study, add_study_options, run_and_tell
 
 if TYPE_CHECKING:
     from training.pose.settings import PoseChoices
@@ -30,22 +31,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "same split; steps: error over the training",
     )
     add("data", nargs="+", type=Path, metavar="DATA", help="labelled projects and files")
-    add("--out", type=Path, required=True, metavar="DIR", help="folder of the study")
-    add("--jobs", type=int, default=1, metavar="N", help="trainings at once (default: 1)")
+    add_study_options(parser)
     add(
         "--threads",
         type=int,
         metavar="N",
         help="processor threads of each training (default: 1 with several --jobs, else all)",
     )
-    add("--keep", action="store_true", help="keep the checkpoints of every run")
     add(
         "--human-px",
         type=float,
         metavar="PX",
         help="mean distance between two people's labels, drawn as a line",
     )
-    add("--json", action="store_true", help="print only the last line, JSON")
     varied = parser.add_argument_group("what is varied")
     add = varied.add_argument
     add(
@@ -111,45 +109,23 @@ def run(arguments: argparse.Namespace) -> int:
         run_record,
         summarize_rows,
     )
-    from training.runs import code_commit
-    from training.study.drive import ProcessTrainer, run_study
-    from training.study.tables import text_table, write_csv
 
     settings = _settings(arguments)
     labels = read_projects(arguments.data)
-    rows = plan_rows(settings, labels.keypoints)
-    threads = arguments.threads or (1 if arguments.jobs > 1 else None)
-    results, failures = run_study(
-        rows,
-        arguments.data,
-        labels.sha256,
-        arguments.out,
-        trainer=ProcessTrainer("training.pose.study.worker", PoseResult),
-        tell=_short_figures,
-        jobs=arguments.jobs,
-        threads=threads,
-        keep=arguments.keep,
-        say=(lambda line: None) if arguments.json else (lambda line: print(line, flush=True)),
+    study = Study(
+        kind=settings.kind,
+        rows=plan_rows(settings, labels.keypoints),
+        data_sha256=labels.sha256,
+        worker="training.pose.study.worker",
+        result_type=PoseResult,
+        short=_short_figures,
+        record=run_record,
+        points=summarize_rows,
+        table=partial(markdown_table, settings.kind),
+        draw=partial(draw_study, settings.kind, human_px=arguments.human_px),
+        summary=lambda results: {"settings": msgspec.to_builtins(settings)},
     )
-    out: Path = arguments.out
-    if results:
-        table = markdown_table(settings.kind, results)
-        (out / "table.md").write_text(table, encoding="utf-8")
-        write_csv(out / "rows.csv", [run_record(one) for one in results])
-        draw_study(settings.kind, results, out / "study.png", human_px=arguments.human_px)
-        if not arguments.json:
-            print(f"\n{text_table(table)}\n\n{out}/table.md, rows.csv, study.png")
-    summary = {
-        "study": settings.kind,
-        "out": str(out),
-        "done": len(results),
-        "failed": failures,
-        "rows": summarize_rows(results),
-        "commit": code_commit(),
-        "settings": msgspec.to_builtins(settings),
-    }
-    print(json.dumps(summary))
-    return 1 if failures else 0
+    return run_and_tell(study, arguments)
 
 
 def _settings(arguments: argparse.Namespace) -> "StudySettings":
