@@ -105,8 +105,8 @@ def _build(
     }
     with tempfile.TemporaryDirectory() as folder:
         path = directory / source.path
-        if precision == "fp16":
-            path = _write_half(path, Path(folder) / f"{graph}.fp16.onnx")
+        if precision != "fp32":
+            path = _write_converted(path, Path(folder) / f"{graph}.{precision}.onnx", precision)
         built = build_engine(path, profiles, runtime=runtime)
     if file_sha256(directory / source.path) != source.sha256:
         raise BundleInvalid(
@@ -130,17 +130,20 @@ def _build(
     return msgspec.convert(fields, EngineEntry)
 
 
-def _write_half(source: Path, path: Path) -> Path:
+def _write_converted(source: Path, path: Path, precision: str) -> Path:
+    """Write the graph in the types and the form that a strongly typed engine takes."""
     if find_spec("onnx") is None:
         raise EngineUnavailable(
-            "onnx, which makes fp16 graphs, is not installed; run `uv pip install onnx`, or build "
-            "the engine in fp32"
+            f"onnx, which makes {precision} graphs for engines, is not installed; run `uv pip "
+            "install onnx`, or build the engine in fp32"
         )
     import onnx
 
     from export.engines.half import convert_to_half
+    from export.engines.symmetric import convert_to_symmetric
 
-    onnx.save(convert_to_half(onnx.load(source)), path)
+    convert = convert_to_half if precision == "fp16" else convert_to_symmetric
+    onnx.save(convert(onnx.load(source)), path)
     return path
 
 

@@ -180,3 +180,12 @@ def test_the_command_tells_a_run_from_a_bundle(arguments, reason):
     )
     assert done.returncode != 0
     assert reason in done.stderr
+
+
+def test_an_int8_engine_is_built_of_the_int8_graph(folder):
+    manifest = build_engines(
+        folder, runtime="tensorrt-rtx", precision="int8", batch_sizes=(1,)
+    ).manifest
+    (entry,) = [one for one in manifest.engines if one.precision == "int8"]
+    assert entry.graph == "pose"
+    assert entry.source_sha256 == manifest.quantized["pose"].sha256
