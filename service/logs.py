@@ -2,9 +2,23 @@
 
 import logging
 import sys
-from typing import Literal
+from contextlib import suppress
+from typing import Literal, TextIO, cast
 
 import structlog
+
+
+class _StandardError:
+    """Standard error as it is now; a log that nobody can read must not stop a frame."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # the reader is gone; the stream is closed
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def configure_logs(style: Literal["json", "text"], level: str = "info") -> None:
@@ -21,6 +35,6 @@ def configure_logs(style: Literal["json", "text"], level: str = "info") -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _StandardError())),
         cache_logger_on_first_use=True,
     )

@@ -20,6 +20,7 @@ from export.importers.layers import Pixels, create_answers
 from export.to_onnx import OPSET, export_graph, remove_traces
 from service.engine import Tensors, TensorSpec, default_threads
 from service.errors import BundleInvalid, InvalidConfig
+from training.runs import code_commit
 
 _TYPES = {
     TensorProto.FLOAT: torch.float32,
@@ -262,6 +263,7 @@ def _merge(
         version = opsets[0].version
         del model.opset_import[:]
         model.opset_import.append(onnx.helper.make_opsetid("", version))
+        del model.metadata_props[:]  # each part may tell of another origin
     core = compose.add_prefix(core, "net_")
     pixels_io = [("pixels", f"net_{original.input_name}")]
     joined = compose.merge_models(
@@ -280,6 +282,7 @@ def _merge(
     del joined.opset_import[:]
     joined.opset_import.append(onnx.helper.make_opsetid("", version))
     joined.producer_name = "ethostream"
+    onnx.helper.set_model_props(joined, {"code_commit": code_commit()})
     joined.graph.name = "pose"
     return joined
 

@@ -87,8 +87,8 @@ def test_a_bundle_without_engines_says_how_to_build_them(mouse):
 def test_where_nothing_works_every_reason_is_told(mouse, monkeypatch):
     nothing = ("tensorrt", "onnxruntime")
     monkeypatch.setattr("service.engine.AUTO_ORDER", nothing)
-    with pytest.raises(EngineUnavailable, match=r"tensorrt: .*; onnxruntime: .*int8"):
-        choose_engine(mouse.manifest, "auto", "int8")
+    with pytest.raises(EngineUnavailable, match=r"tensorrt: .*; onnxruntime: .*fp16"):
+        choose_engine(mouse.manifest, "auto", "fp16")
 
 
 def test_the_int8_file_is_loaded_for_int8_and_the_fp32_file_otherwise(mouse):
