@@ -8,9 +8,10 @@ import msgspec
 import numpy as np
 import torch
 
+from export import quantize
 from export.behavior_card import MeasuredRecordings, write_card
 from export.parity import CANDIDATES, INT8_CANDIDATES, ParityReport, Verdict, compare_engines
-from export.quantize import Recorder, quantize_graphs
+from export.quantize import Recorder
 from export.to_onnx import export_graph
 from export.write_bundle import BundleDraft
 from service.behavior import present, probabilities
@@ -37,7 +38,7 @@ GATE = (
     "0.01 lower"
 )
 _FP32_EQUAL_SHARE, _F1_LOSS = 0.999, 0.01
-_PARITY_FRAMES = 2000
+PARITY_FRAMES = 2000
 """Whole recordings are compared until there are that many frames."""
 _CALIBRATION_RECORDINGS, _CALIBRATION_FRAMES = 8, 1200
 _RANGE_FRAMES = 128
@@ -189,7 +190,7 @@ def measure_parity(
         BundleInvalid: an engine disagrees in fp32.
     """
     count, frames = 0, 0
-    while count < len(footage) and frames < _PARITY_FRAMES:
+    while count < len(footage) and frames < PARITY_FRAMES:
         frames += len(footage[count].frames)
         count += 1
 
@@ -244,17 +245,13 @@ def add_int8(
         graphs = {**paths, **quantized}
         return measure_parity(graphs, frames, wanted, spec, candidates=INT8_CANDIDATES)
 
-    made = quantize_graphs(
+    return quantize.add_int8(
+        parity,
         paths,
         batches,
-        paths["flow"].parent,
-        lambda quantized: measure(quantized, calibration, expected).all_passed,
+        on_calibration=lambda graphs: measure(graphs, calibration, expected),
+        on_held_out=lambda graphs: measure(graphs, footage, reference),
     )
-    if made is None:
-        return parity, {}
-    found = measure(made.graphs, footage, reference)
-    report = parity.with_int8(found, quantization=made.note)
-    return report, made.graphs if report.has_passed("int8") else {}
 
 
 def judge_behavior(

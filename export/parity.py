@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from service.engine.tensorrt_library import RUNTIMES, load_library
 from service.errors import BundleInvalid, EngineUnavailable
 
 CANDIDATES = (
@@ -121,7 +122,7 @@ def compare_engines(
         except EngineUnavailable:
             continue
         verdict = judge(precision, reference, answers)
-        row = parity_row(engine, precision, _version(engine), verdict)
+        row = parity_row(engine, precision, verdict)
         if precision == "fp32" and not row.passed:
             raise BundleInvalid(_refusal(row, gate))
         rows.append(row)
@@ -141,11 +142,11 @@ def _refusal(row: ParityRow, gate: str) -> str:
     )
 
 
-def parity_row(engine: str, precision: str, engine_version: str, verdict: Verdict) -> ParityRow:
+def parity_row(engine: str, precision: str, verdict: Verdict) -> ParityRow:
     """Return what a judge said of one engine and precision as a row of PARITY.json."""
     return ParityRow(
         engine=engine,
-        engine_version=engine_version,
+        engine_version=_version(engine),
         precision=precision,
         passed=verdict.passed,
         figures=verdict.figures,
@@ -163,7 +164,9 @@ def _computes_bf16(engine: str) -> bool:
 
 
 def _version(engine: str) -> str:
-    """Version of the package; that of ONNX Runtime goes by other names where it is for a GPU."""
+    """Version of the library; that of ONNX Runtime goes by other names where it is for a GPU."""
+    if engine in RUNTIMES:
+        return load_library(engine).version
     module = engine.partition(":")[0]
     for package in (module, f"{module}-gpu"):
         try:

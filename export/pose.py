@@ -7,12 +7,12 @@ import msgspec
 import numpy as np
 import torch
 
+from export import quantize
 from export.parity import CANDIDATES, INT8_CANDIDATES, ParityReport, Verdict, compare_engines
 from export.pose_card import MeasuredPart, write_card
-from export.quantize import quantize_graphs
 from export.to_onnx import export_graph
 from export.write_bundle import BundleDraft
-from service.bundle import PoseSpec, Provenance
+from service.bundle import InputSpec, PoseSpec, Provenance
 from service.engine import Tensors, create_engine, default_threads
 from service.preprocess import to_model_input
 from training.data.frames import Example
@@ -181,11 +181,6 @@ def add_int8(
     """
     if not calibration:
         return parity, {}
-    inputs = [to_model_input(example.pixels, settings.input)[0] for example in calibration]
-    batches: list[Tensors] = [
-        {"frames": np.stack(inputs[first : first + _BATCH_FRAMES])}
-        for first in range(0, len(inputs), _BATCH_FRAMES)
-    ]
     expected = predict(TorchEngine(graph), calibration, settings.input)
 
     def measure(
@@ -195,17 +190,22 @@ def add_int8(
             quantized["pose"], wanted, frames, settings, candidates=INT8_CANDIDATES
         )
 
-    made = quantize_graphs(
+    return quantize.add_int8(
+        parity,
         {"pose": path},
-        {"pose": batches},
-        path.parent,
-        lambda quantized: measure(quantized, expected, calibration).all_passed,
+        {"pose": frame_batches(calibration, settings.input)},
+        on_calibration=lambda graphs: measure(graphs, expected, calibration),
+        on_held_out=lambda graphs: measure(graphs, reference, examples),
     )
-    if made is None:
-        return parity, {}
-    found = measure(made.graphs, reference, examples)
-    report = parity.with_int8(found, quantization=made.note)
-    return report, made.graphs if report.has_passed("int8") else {}
+
+
+def frame_batches(examples: Sequence[Example], size: InputSpec) -> list[Tensors]:
+    """Return frames at model size as inputs of a pose graph."""
+    inputs = [to_model_input(one.pixels, size)[0] for one in examples]
+    return [
+        {"frames": np.stack(inputs[first : first + _BATCH_FRAMES])}
+        for first in range(0, len(inputs), _BATCH_FRAMES)
+    ]
 
 
 def judge_pose(

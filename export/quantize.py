@@ -19,6 +19,7 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.calibrate import prepare_weights
+from export.parity import ParityReport
 from export.to_onnx import remove_traces
 from service.engine import Tensors
 
@@ -114,6 +115,34 @@ def quantize_graphs(
             break
         log.info("int8 with %d layers in float does not pass on its calibration", float_layers)
     return found
+
+
+def add_int8(
+    parity: ParityReport,
+    graphs: Mapping[str, Path],
+    batches: Mapping[str, Sequence[Tensors]],
+    *,
+    on_calibration: Callable[[Mapping[str, Path]], ParityReport],
+    on_held_out: Callable[[Mapping[str, Path]], ParityReport],
+) -> tuple[ParityReport, Mapping[str, Path]]:
+    """Quantize graphs, beside which they are written, and measure them as those in float were.
+
+    Args:
+        parity: what the engines gave in float.
+        graphs: as of `quantize_graphs`.
+        batches: as of `quantize_graphs`.
+        on_calibration: measures quantized graphs on the frames of the calibration.
+        on_held_out: measures them on the frames of `parity`.
+
+    Returns:
+        The report with int8, and the quantized graphs by name where an engine passed with them.
+    """
+    folder = next(iter(graphs.values())).parent
+    made = quantize_graphs(graphs, batches, folder, lambda one: on_calibration(one).all_passed)
+    if made is None:
+        return parity, {}
+    report = parity.with_int8(on_held_out(made.graphs), quantization=made.note)
+    return report, made.graphs if report.has_passed("int8") else {}
 
 
 def quantize_graph(

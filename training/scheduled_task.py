@@ -10,6 +10,9 @@ from lightning import LightningModule
 class ScheduledTask(LightningModule):  # type: ignore[misc]  # Lightning is untyped here
     """AdamW, a short linear rise of the learning rate and a cosine to 0."""
 
+    warm_up_steps = 100
+    """Of the rise, at most; short trainings rise for a tenth of their steps."""
+
     def __init__(self, *, learning_rate: float, weight_decay: float, total_steps: int) -> None:
         super().__init__()
         self._learning_rate = learning_rate
@@ -27,7 +30,7 @@ class ScheduledTask(LightningModule):  # type: ignore[misc]  # Lightning is unty
         return [{"params": trained, "lr": self._learning_rate}]
 
     def _learning_rate_factor(self, step: int) -> float:
-        warm_up = max(1, min(100, self._total_steps // 10))
+        warm_up = max(1, min(self.warm_up_steps, self._total_steps // 10))
         if step < warm_up:
             return (step + 1) / warm_up
         done = min(1.0, (step - warm_up) / max(1, self._total_steps - warm_up))

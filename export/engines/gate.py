@@ -12,12 +12,9 @@ import msgspec
 from export.parity import FASTEST_FIRST, ParityReport, ParityRow, Verdict, parity_row
 from service.bundle import Bundle, Manifest, describe_file, read_bundle, write_manifest
 from service.engine import Engine, create_engine, default_threads, engine_file
-from service.engine.tensorrt_library import RUNTIMES, load_library
 from service.errors import InvalidConfig
 
 _REFERENCE = ("onnxruntime", "fp32")
-_PARITY_FRAMES = 2000
-"""Whole recordings are compared until there are that many frames."""
 
 
 def gate_engine(directory: Path, data: Sequence[Path], *, engine: str, precision: str) -> ParityRow:
@@ -45,7 +42,7 @@ def gate_engine(directory: Path, data: Sequence[Path], *, engine: str, precision
     report = msgspec.json.decode(text, type=ParityReport)
     judge = _judge_pose if bundle.manifest.task == "pose" else _judge_behavior
     verdict = judge(bundle, data, engine, precision)
-    row = parity_row(engine, precision, _version(engine), verdict)
+    row = parity_row(engine, precision, verdict)
     _enter(directory, bundle.manifest, report, row)
     return row
 
@@ -70,7 +67,7 @@ def _judge_pose(bundle: Bundle, data: Sequence[Path], engine: str, precision: st
 
 
 def _judge_behavior(bundle: Bundle, data: Sequence[Path], engine: str, precision: str) -> Verdict:
-    from export.behavior import judge_behavior
+    from export.behavior import PARITY_FRAMES, judge_behavior
     from training.behavior.evaluate import Prediction, predict
     from training.data.behavior_frames import Footage, load_footage
     from training.data.behavior_labels import read_behavior_project
@@ -83,7 +80,7 @@ def _judge_behavior(bundle: Bundle, data: Sequence[Path], engine: str, precision
     split = msgspec.json.decode(bundle.document("split"), type=Split)
     footage: list[Footage] = []
     for recording in project.choose(split.test):
-        if sum(len(one.frames) for one in footage) < _PARITY_FRAMES:
+        if sum(len(one.frames) for one in footage) < PARITY_FRAMES:
             footage += load_footage([recording], manifest.input)
 
     def measured(engine: str, precision: str) -> list[Prediction]:
@@ -127,12 +124,3 @@ def _enter(directory: Path, manifest: Manifest, report: ParityReport, row: Parit
             precisions={**manifest.precisions, row.engine: precisions},
         ),
     )
-
-
-def _version(engine: str) -> str:
-    if engine in RUNTIMES:
-        return load_library(engine).version
-    from importlib.metadata import packages_distributions, version
-
-    module = engine.partition(":")[0]
-    return version(packages_distributions()[module][0])

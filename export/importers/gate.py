@@ -19,12 +19,11 @@ from torch import nn
 from export import behavior, pose
 from export.importers.frames import GateFootage, GateFrames
 from export.parity import CANDIDATES, INT8_CANDIDATES, ParityReport, Verdict, compare_engines
-from export.quantize import quantize_graphs
+from export.quantize import add_int8
 from service.behavior import present, probabilities
 from service.bundle import BehaviorSpec, InputSpec
 from service.engine import Engine, Tensors, TensorSpec, create_engine, default_threads
 from service.errors import InvalidConfig
-from service.preprocess import to_model_input
 from training.behavior.evaluate import Graph, Prediction
 from training.behavior.evaluate import predict as predict_behavior
 from training.data.behavior_frames import Footage
@@ -35,7 +34,6 @@ from training.pose.evaluate import predict as predict_pose
 
 _REFERENCE_LABELS = "; nobody labelled these frames, so the reference's answers stand for labels"
 _NOTHING_SHOWN = "; the reference shows no behavior in them, so that only fp32 can be judged"
-_BATCH_FRAMES = 8
 _Found = TypeVar("_Found")
 
 
@@ -125,18 +123,17 @@ def measure_pose(
     if frames.calibration:
         expected = predict_pose(reference, frames.calibration, size)
         expected = expected if frames.are_labelled else _label(expected)
-        made = quantize_graphs(
+        parity, quantized = add_int8(
+            parity,
             {"pose": path},
-            {"pose": _batches(frames.calibration, size)},
-            path.parent,
-            lambda graphs: (
-                compare(graphs["pose"], frames.calibration, expected, INT8_CANDIDATES).all_passed
+            {"pose": pose.frame_batches(frames.calibration, size)},
+            on_calibration=lambda graphs: compare(
+                graphs["pose"], frames.calibration, expected, INT8_CANDIDATES
+            ),
+            on_held_out=lambda graphs: compare(
+                graphs["pose"], frames.examples, known, INT8_CANDIDATES
             ),
         )
-        if made is not None:
-            found = compare(made.graphs["pose"], frames.examples, known, INT8_CANDIDATES)
-            parity = parity.with_int8(found, quantization=made.note)
-            quantized = made.graphs if parity.has_passed("int8") else {}
     return Measured(_named(parity, name, frames.source), wanted, quantized)
 
 
@@ -211,14 +208,6 @@ def _shown(answer: Prediction, spec: BehaviorSpec) -> NDArray[np.int8]:
     labels = present(values, spec).astype(np.int8)
     labels[unanswered] = NOT_LABELLED
     return labels
-
-
-def _batches(examples: Sequence[Example], size: InputSpec) -> list[Tensors]:
-    inputs = [to_model_input(one.pixels, size)[0] for one in examples]
-    return [
-        {"frames": np.stack(inputs[first : first + _BATCH_FRAMES])}
-        for first in range(0, len(inputs), _BATCH_FRAMES)
-    ]
 
 
 def _named(report: ParityReport, name: str, source: str) -> ParityReport:

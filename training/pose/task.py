@@ -1,22 +1,21 @@
 """The pose task: loss, held-out error and optimizer of `PoseNetwork`."""
 
-import math
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor
 from torch.nn import functional
 
 from service.targets import TargetSpec
 from training.data.frames import HeldOutSample, PoseSample
 from training.pose.model import PoseMaps, PoseNetwork, locate
+from training.scheduled_task import ScheduledTask
 
 _HUBER_DELTA = 0.25
 """Offsets count squared up to this error (in offset units) and linearly beyond it."""
 
 
-class PoseTask(LightningModule):  # type: ignore[misc]  # Lightning is untyped here
+class PoseTask(ScheduledTask):
     """Trains a `PoseNetwork`.
 
     The loss is that of DeepLabCut: Huber on the offsets near a keypoint, and on the score maps
@@ -32,6 +31,8 @@ class PoseTask(LightningModule):  # type: ignore[misc]  # Lightning is untyped h
         offset_weight: weight of the offsets' loss.
     """
 
+    warm_up_steps = 200
+
     def __init__(
         self,
         network: PoseNetwork,
@@ -42,12 +43,11 @@ class PoseTask(LightningModule):  # type: ignore[misc]  # Lightning is untyped h
         total_steps: int,
         offset_weight: float,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            learning_rate=learning_rate, weight_decay=weight_decay, total_steps=total_steps
+        )
         self.network = network.to(memory_format=torch.channels_last)
         self._target = target
-        self._learning_rate = learning_rate
-        self._weight_decay = weight_decay
-        self._total_steps = total_steps
         self._offset_weight = offset_weight
 
     def training_step(self, batch: PoseSample, batch_idx: int) -> Tensor:
@@ -83,27 +83,15 @@ class PoseTask(LightningModule):  # type: ignore[misc]  # Lightning is untyped h
             sync_dist=True,
         )
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW; the pretrained layers learn more slowly than the new ones."""
+    def _groups(self) -> list[dict[str, Any]]:
+        """Pretrained layers learn more slowly than new ones."""
         pretrained = list(self.network.backbone.parameters())
         known = {id(parameter) for parameter in pretrained}
         fresh = [one for one in self.network.parameters() if id(one) not in known]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": fresh, "lr": self._learning_rate},
-                {"params": pretrained, "lr": self._learning_rate / 3},
-            ],
-            weight_decay=self._weight_decay,
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _learning_rate_factor(self, step: int) -> float:
-        warm_up = max(1, min(200, self._total_steps // 10))
-        if step < warm_up:
-            return (step + 1) / warm_up
-        done = min(1.0, (step - warm_up) / max(1, self._total_steps - warm_up))
-        return 0.5 * (1 + math.cos(math.pi * done))
+        return [
+            {"params": fresh, "lr": self._learning_rate},
+            {"params": pretrained, "lr": self._learning_rate / 3},
+        ]
 
     def _errors_px(self, maps: PoseMaps, batch: HeldOutSample) -> Tensor:
         """Distances in px of the frame of each labelled keypoint to the nearest found one.
