@@ -20,7 +20,7 @@ from benchmarks.random_bundles import random_bundle, random_inputs
 from benchmarks.report import REPOSITORY, commit, finish
 from export.parity import FASTEST_FIRST
 from service.bundle import Bundle, find_bundles, read_bundle
-from service.engine import Engine, create_engine, default_threads, engine_file
+from service.engine import Engine, default_threads, load_graph
 from service.engine.tensorrt_library import RUNTIMES
 from service.engine_names import ENGINES, PRECISIONS
 from service.errors import EngineUnavailable
@@ -168,11 +168,8 @@ def _load(bundle: Bundle, threads: int) -> Iterator[tuple[tuple[str, str], dict[
     for engine, precision in sorted(pairs, key=lambda pair: pair != _REFERENCE):
         try:
             engines = {
-                graph: create_engine(
-                    engine_file(bundle, graph, engine=engine, precision=precision),
-                    engine=engine,
-                    precision=precision,
-                    threads=threads,
+                graph: load_graph(
+                    bundle, graph, engine=engine, precision=precision, threads=threads
                 )
                 for graph in bundle.manifest.graph_names
             }

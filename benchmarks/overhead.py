@@ -28,13 +28,7 @@ from benchmarks.models import write_random_pose_bundle
 from benchmarks.report import REPOSITORY, finish, percentile
 from benchmarks.servers import ServerProcess, server_process
 from service.bundle import read_bundle
-from service.engine import (
-    Engine,
-    choose_engine,
-    create_engine,
-    default_threads,
-    engine_file,
-)
+from service.engine import Engine, choose_engine, create_engine, default_threads, load_graph
 from service.preprocess import to_model_input
 
 SHIPPED = REPOSITORY / "deploy" / "models"
@@ -144,8 +138,8 @@ def measure_cpu(pictures: list[np.ndarray]) -> dict[str, float]:
             cpu[name] = (process.cpu_seconds() - before) / frames * 1e3
     bundle = read_bundle(max((SHIPPED / POSE).iterdir(), key=lambda path: int(path.name)))
     name, precision = choose_engine(bundle.manifest, "auto", "auto")
-    path = engine_file(bundle, "pose", engine=name, precision=precision)
-    engine = create_engine(path, engine=name, precision=precision, threads=default_threads())
+    threads = default_threads()
+    engine = load_graph(bundle, "pose", engine=name, precision=precision, threads=threads)
     spec = bundle.manifest.input
     frame = np.zeros((1, spec.height_px, spec.width_px, spec.channels), np.uint8)
     for _ in range(20):

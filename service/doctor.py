@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from service.bundle import find_bundles, read_bundle
-from service.engine import choose_engine, create_engine, default_threads, engine_file
+from service.engine import choose_engine, default_threads, load_graph
 from service.engine.cuda import find_gpu
 from service.engine.tensorrt_library import (
     RUNTIMES,
@@ -186,11 +186,8 @@ def _try_bundle(label: str, folder: Path) -> Check:
         manifest = bundle.manifest
         engine, precision = choose_engine(manifest, "auto", "auto")
         for graph in manifest.graph_names:
-            loaded = create_engine(
-                engine_file(bundle, graph, engine=engine, precision=precision),
-                engine=engine,
-                precision=precision,
-                threads=default_threads(),
+            loaded = load_graph(
+                bundle, graph, engine=engine, precision=precision, threads=default_threads()
             )
             loaded.run(example_inputs(manifest, graph, 1))
     except (EthostreamError, ImportError, RuntimeError) as error:

@@ -11,7 +11,7 @@ import msgspec
 
 from export.parity import FASTEST_FIRST, ParityReport, ParityRow, Verdict, parity_row
 from service.bundle import Bundle, Manifest, describe_file, read_bundle, write_manifest
-from service.engine import Engine, create_engine, default_threads, engine_file
+from service.engine import default_threads, load_graph
 from service.errors import InvalidConfig
 
 _REFERENCE = ("onnxruntime", "fp32")
@@ -84,15 +84,15 @@ def _judge_behavior(bundle: Bundle, data: Sequence[Path], engine: str, precision
             footage += load_footage([recording], manifest.input)
 
     def measured(engine: str, precision: str) -> list[Prediction]:
-        graphs = {name: _load(bundle, name, engine, precision) for name in manifest.graph_names}
+        graphs = {
+            name: load_graph(
+                bundle, name, engine=engine, precision=precision, threads=default_threads()
+            )
+            for name in manifest.graph_names
+        }
         return [predict(graphs, one, spec) for one in footage]
 
     return judge_behavior(precision, measured(*_REFERENCE), measured(engine, precision), spec)
-
-
-def _load(bundle: Bundle, graph: str, engine: str, precision: str) -> Engine:
-    path = engine_file(bundle, graph, engine=engine, precision=precision)
-    return create_engine(path, engine=engine, precision=precision, threads=default_threads())
 
 
 def _allowing(bundle: Bundle, engine: str, precision: str) -> Bundle:

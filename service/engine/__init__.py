@@ -29,6 +29,7 @@ __all__ = [
     "create_engine",
     "default_threads",
     "engine_file",
+    "load_graph",
 ]
 
 
@@ -85,6 +86,12 @@ def engine_file(bundle: Bundle, graph: str, *, engine: str, precision: str) -> P
         gpu=find_gpu(),
     )
     return bundle.directory / entry.file.path
+
+
+def load_graph(bundle: Bundle, graph: str, *, engine: str, precision: str, threads: int) -> Engine:
+    """Load one graph of a bundle; arguments and errors as of `engine_file` and `create_engine`."""
+    path = engine_file(bundle, graph, engine=engine, precision=precision)
+    return create_engine(path, engine=engine, precision=precision, threads=threads)
 
 
 def create_engine(graph: Path, *, engine: str, precision: str, threads: int) -> Engine:

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from service.bundle import BehaviorSpec, Bundle, InputSpec
-from service.engine import Tensors, choose_engine, create_engine, engine_file
+from service.engine import Tensors, choose_engine, load_graph
 from service.errors import InvalidConfig
 from training.behavior.figures import SecondLabels, as_dict, from_logits, measure
 from training.behavior.invariance import draw_invariance, measure_invariance
@@ -101,12 +101,7 @@ def evaluate_bundle(
     project = read_behavior_project(data, exclusive=spec.exclusive, behaviors=spec.behaviors)
     engine, precision = choose_engine(bundle.manifest, options.engine, options.precision)
     graphs = {
-        name: create_engine(
-            engine_file(bundle, name, engine=engine, precision=precision),
-            engine=engine,
-            precision=precision,
-            threads=options.threads,
-        )
+        name: load_graph(bundle, name, engine=engine, precision=precision, threads=options.threads)
         for name in bundle.manifest.graph_names
     }
     told = {

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from service.bundle import Bundle, InputSpec
-from service.engine import Engine, choose_engine, create_engine, engine_file
+from service.engine import Engine, choose_engine, load_graph
 from training.data.frames import Example, keypoint_indices, load_examples
 from training.data.labels import InvalidLabels
 from training.data.projects import LabelledData, choose_frames, read_projects
@@ -152,8 +152,7 @@ def measure_bundle(
     split = msgspec.json.decode(text, type=Split) if text else None
     parts = _choose(labels, split, part, f"bundle {bundle.name}")
     engine, precision = choose_engine(bundle.manifest, engine, precision)
-    path = engine_file(bundle, "pose", engine=engine, precision=precision)
-    graph = create_engine(path, engine=engine, precision=precision, threads=threads)
+    graph = load_graph(bundle, "pose", engine=engine, precision=precision, threads=threads)
     size, cutoff = bundle.manifest.input, spec.confidence_cutoff
     return PoseMeasurement(
         kind="bundle",
