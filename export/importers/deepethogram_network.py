@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from service.errors import InvalidConfig
 from training.behavior.networks.base import FeatureExtractor
@@ -79,9 +79,9 @@ class AsTrained(FeatureExtractor):
         logits: Tensor = self.network.fusion(last_layer(features), flow_logits)
         return torch.cat([features, flow], dim=1), logits
 
-    def start_at(self, bias: Tensor) -> None:
+    def last_layers(self) -> list[nn.Linear]:
         """See FeatureExtractor."""
-        self.network.start_at(bias)
+        return self.network.last_layers()
 
 
 def preset_of(tensors: Mapping[str, Tensor], path: object) -> PresetName:

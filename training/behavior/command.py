@@ -22,6 +22,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="continue the run at --out where it was interrupted"
     )
     parser.add_argument(
+        "--from",
+        dest="parent",
+        type=Path,
+        metavar="RUN",
+        help="go on from a trained run: its flow and features, behaviors by name, and its held-out "
+        "recordings where none are named",
+    )
+    parser.add_argument(
         "--config",
         type=Path,
         metavar="TOML",

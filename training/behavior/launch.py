@@ -13,6 +13,7 @@ from service.errors import InvalidConfig
 from training.behavior.presets import PRESETS
 from training.behavior.settings import BehaviorTraining, StageSettings
 from training.behavior.train import train_behavior
+from training.behavior.transfer import go_on_from, inherited_parts
 from training.behavior.tune.space import merged
 from training.behavior_projects.channels import measure_channels, merge_channels
 from training.data.behavior_augment import ClipAugmentSettings
@@ -41,6 +42,8 @@ def launch(arguments: argparse.Namespace) -> int:
         validation, test = _held_out(arguments, project)
         settings = read_settings(arguments, project, validation=validation, test=test)
         settings = msgspec.structs.replace(settings, report=tuple(arguments.report))
+        if arguments.parent is not None:
+            settings = go_on_from(settings, arguments.parent)
         if arguments.config is not None:
             settings = with_config(settings, arguments.config)
         current = create_run(out.parent, out.name, "behavior", msgspec.to_builtins(settings))
@@ -166,6 +169,10 @@ def _held_out(
     """Patterns of the recordings that validate and that are the test; drawn where none is named."""
     if arguments.validation or arguments.test:
         return tuple(arguments.validation), tuple(arguments.test)
+    if arguments.parent is not None:
+        inherited = inherited_parts(arguments.parent, [one.name for one in project.recordings])
+        if inherited is not None:
+            return inherited
     validation, test = arguments.validation_share, arguments.test_share
     split = draw_split(
         project, shares=(1 - validation - test, validation, test), seed=arguments.split_seed

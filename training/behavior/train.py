@@ -29,12 +29,14 @@ from training.behavior.presets import (
 from training.behavior.settings import BehaviorTraining, StageName
 from training.behavior.stages import (
     is_finished,
+    read_networks,
     read_run_data,
     read_settings,
     split_recordings,
     stage_run,
 )
 from training.behavior.task import FeatureTask, FlowTask, SequenceTask
+from training.behavior.transfer import take_over, warn_of_known_tests
 from training.data.behavior_augment import ClipAugmenter, ClipAugmentSettings
 from training.data.behavior_frames import Footage, load_footage
 from training.data.behavior_windows import (
@@ -45,7 +47,7 @@ from training.data.behavior_windows import (
 )
 from training.data.frames import EpochSampler
 from training.loop import fit, load_best
-from training.runs import Run
+from training.runs import Run, open_run
 
 log = logging.getLogger("ethostream.training")
 
@@ -80,21 +82,23 @@ def train_behavior(
     Raises:
         InvalidLabels: the labelled data cannot be read, or changed since the run began.
         InvalidConfig: the weights do not fit the backbone, or a part of the split is empty.
+        NotFound: the run that this one starts from is gone or not finished.
     """
     settings = read_settings(run)
     _check_weights(run, settings, weights, resume=resume)
     project = read_run_data(settings, [Path(one) for one in settings.data])
     split = split_recordings(project, settings)
     run.write_split(split)
+    if settings.parent is not None:
+        warn_of_known_tests(Path(settings.parent), split)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     training = load_footage(project.choose(split.training), settings.input)
     validation = load_footage(project.choose(split.validation), settings.input)
     log.info("%d training and %d validation frames", _total(training), _total(validation))
 
-    flow = new_flow(settings)
+    flow, features = _start(settings, weights, training)
     _train_flow(run, settings, flow, training, validation, resume=resume, callbacks=callbacks)
-    features = new_features(settings, weights)
     _train_features(
         run, settings, flow, features, training, validation, resume=resume, callbacks=callbacks
     )
@@ -120,6 +124,23 @@ def train_behavior(
         min_bout_frames=settings.min_bout_frames,
     )
     return run.directory
+
+
+def _start(
+    settings: BehaviorTraining, weights: Path | None, training: Sequence[Footage]
+) -> tuple[FlowGenerator, FeatureExtractor]:
+    """The networks before their first step: new ones, or those of the parent."""
+    flow, features = new_flow(settings), new_features(settings, weights)
+    if not settings.exclusive:
+        features.start_at(starting_bias(*label_counts(training)))
+    if settings.parent is not None:
+        parent = open_run(Path(settings.parent))
+        earlier = read_networks(parent)
+        flow.load_state_dict(earlier.flow.state_dict())
+        known = read_settings(parent).behaviors
+        shared = take_over(features, settings.behaviors, earlier.features, known)
+        log.info("from %s: %s", parent.directory, ", ".join(shared) or "no behavior in common")
+    return flow, features
 
 
 def _held_out_answers(
@@ -228,8 +249,6 @@ def _train_features(
 ) -> None:
     stage = settings.features
     counts, frames = label_counts(training)
-    if not settings.exclusive:
-        network.start_at(starting_bias(counts, frames))
     shape = window_shape(settings)
     task = FeatureTask(
         network,

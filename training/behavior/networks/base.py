@@ -50,8 +50,14 @@ class FeatureExtractor(nn.Module, ABC):
         return []
 
     @abstractmethod
+    def last_layers(self) -> list[nn.Linear]:
+        """The layers with one output a behavior."""
+
     def start_at(self, bias: Tensor) -> None:
         """Set the bias (K,) of the last layers, so that training begins at the class shares."""
+        with torch.no_grad():
+            for layer in self.last_layers():
+                layer.bias.copy_(bias)
 
 
 class WindowSequence(nn.Module, ABC):

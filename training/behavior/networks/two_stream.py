@@ -98,13 +98,11 @@ class TwoStream(FeatureExtractor):
         known = dict(self.named_parameters())
         self._pretrained = [name for name in names if name in known]
 
-    def start_at(self, bias: Tensor) -> None:
+    def last_layers(self) -> list[nn.Linear]:
         """See FeatureExtractor."""
-        layers = (self.spatial_classifier[1], self.flow_classifier[1], self.fusion)
-        with torch.no_grad():
-            for layer in (one for top in layers for one in top.modules()):
-                if isinstance(layer, nn.Linear):
-                    layer.bias.copy_(bias)
+        tops = (self.spatial_classifier[1], self.flow_classifier[1], self.fusion)
+        layers = (one for top in tops for one in top.modules())
+        return [one for one in layers if isinstance(one, nn.Linear)]
 
     @abstractmethod
     def _arrange(self, flows: Tensor) -> Tensor:
