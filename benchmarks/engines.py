@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,9 +99,9 @@ class _Rows:
         }
         self._done: dict[tuple[str, int], list[dict[str, object]]] = {}
         if path.is_file() and not arguments.fresh:
-            for line in path.read_text().splitlines():
-                one = json.loads(line)
-                if one["settings"] == self._same:
+            for line in path.read_text(encoding="utf-8").splitlines():
+                one = _read(line)
+                if one and one["settings"] == self._same:
                     self._done[one["bundle"], one["batch"]] = one["rows"]
 
     def has(self, bundle: str, batch: int) -> bool:
@@ -114,9 +115,19 @@ class _Rows:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
             line = {"settings": self._same, "bundle": bundle, "batch": batch, "rows": rows}
-            file.write(json.dumps(line) + "\n")
+            # The line feed in front ends what a run that was killed left of its last line.
+            file.write("\n" + json.dumps(line) + "\n")
         for label, text in _table(rows):
             print(f"{label}  {text}", file=sys.stderr, flush=True)
+
+
+def _read(line: str) -> Mapping[str, Any] | None:
+    """Return a stored line, or None of an empty one and of the torn one of a killed run."""
+    try:
+        found: Mapping[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return found
 
 
 def _open(name: str, models: Path, folder: Path) -> Bundle:

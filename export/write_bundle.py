@@ -1,11 +1,11 @@
 """Writes a bundle: all files in a hidden folder first, read back, then renamed into place."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import msgspec
 
+from export.new_folder import new_folder
 from export.parity import ParityReport
 from service.bundle import (
     BehaviorSpec,
@@ -64,19 +64,11 @@ def write_bundle(
     """
     number = choose_version(models, name, version=version, replace=replace)
     final = models / name / str(number)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    # A leading dot hides the folder from `find_bundles`, so that no server loads half a bundle.
-    folder = Path(tempfile.mkdtemp(prefix=f".{number}-", dir=final.parent))
-    try:
-        folder.chmod(0o755)
+    with new_folder(final) as folder:
         _fill(folder, name, number, draft)
         read_bundle(folder)
         if final.exists():
             shutil.rmtree(final)
-        folder.rename(final)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
     return read_bundle(final)
 
 

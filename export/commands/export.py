@@ -1,4 +1,4 @@
-"""`ethostream export`: a training run to a bundle that the service loads, and its engines."""
+"""`ethostream export`: a run to a bundle, a bundle to engines and to a repository of Triton."""
 
 import argparse
 import logging
@@ -7,7 +7,7 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
-SUMMARY = "export a training run as a bundle, behind its parity gate; build engines for GPUs"
+SUMMARY = "export a training run as a bundle, behind its parity gate; build engines; Triton"
 
 _DESCRIPTION = """\
 RUN is exported as a bundle behind its parity gate. With --engine, engines for NVIDIA GPUs are then
@@ -20,7 +20,11 @@ gate, which needs their GPU. In fp32 they are served unless they fail it; in fp1
 served only once they passed.
 
 TensorRT builds for the GPU of this machine and this version of the library; TensorRT-RTX builds on
-any machine, for GPUs from the RTX 30 series on (compute capabilities 8.0, 8.6, 8.9 and 12.0)."""
+any machine, for GPUs from the RTX 30 series on (compute capabilities 8.0, 8.6, 8.9 and 12.0).
+
+With --triton the graphs are written as a model repository of NVIDIA's Triton Inference Server, too:
+of ONNX Runtime, in fp32 and, where it passed the gate, int8. What a client has to do around them
+is in the README.md beside them."""
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -65,6 +69,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="of the engines"
     )
     parser.add_argument(
+        "--triton", type=Path, metavar="FOLDER", help="write a new model repository of Triton here"
+    )
+    parser.add_argument(
         "--batch-sizes",
         type=int,
         nargs="+",
@@ -80,14 +87,26 @@ def run(arguments: argparse.Namespace) -> int:
     directory = arguments.run
     if not (directory / "bundle.json").is_file():
         directory = _export(arguments)
-    elif arguments.engine is None or arguments.out is not None or arguments.name is not None:
+    elif arguments.out is not None or arguments.name is not None:
+        raise InvalidConfig(f"{directory} is a bundle; give neither --out nor --name")
+    elif arguments.engine is None and arguments.triton is None:
         raise InvalidConfig(
-            f"{directory} is a bundle; give --engine to build its engines, and neither --out nor "
-            "--name"
+            f"{directory} is a bundle; give --engine to build its engines, or --triton to write it "
+            "for Triton"
         )
+    if arguments.triton is not None:
+        _write_for_triton(directory, arguments.triton)
     if arguments.engine is None:
         return 0
     return _build(directory, arguments)
+
+
+def _write_for_triton(directory: Path, out: Path) -> None:
+    from export.triton.repository import write_triton_repository
+    from service.bundle import read_bundle
+
+    models = write_triton_repository(read_bundle(directory), out)
+    print(f"{out}: {', '.join(one.name for one in models)}; see {out / 'README.md'}", flush=True)
 
 
 def _build(directory: Path, arguments: argparse.Namespace) -> int:

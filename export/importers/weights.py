@@ -22,8 +22,44 @@ _PLAIN_VALUES = [
 """Numbers of NumPy, which some tools store as losses and metrics; building them runs nothing."""
 
 
+class Unread:
+    """Stands for a setting of the training, stored as an object of a class that is not imported.
+
+    Lightning stores the configuration of a run beside its weights, and DeepEthogram's is a tree of
+    OmegaConf objects. What the file says of them goes nowhere.
+    """
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None:
+        """Forget what the object held."""
+
+
+def _no_entries(*_: object) -> dict[object, object]:
+    """Stand for a mapping of a class that is not imported; entries are then set in it."""
+    return {}
+
+
+_UNREAD_CLASSES = (
+    "argparse.Namespace",
+    *(f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "str")),
+    *(f"omegaconf.base.{name}" for name in ("ContainerMetadata", "Metadata")),
+    "omegaconf.dictconfig.DictConfig",
+    "omegaconf.listconfig.ListConfig",
+    *(f"omegaconf.nodes.{kind}Node" for kind in ("Any", "Boolean", "Float", "Integer", "String")),
+    "typing.Any",
+)
+"""What OmegaConf 2.0 to 2.3 write of an untyped configuration, and the settings of older tools."""
+_STAND_INS = [
+    *((Unread, name) for name in _UNREAD_CLASSES),
+    (_no_entries, "collections.defaultdict"),
+]
+
+
 def read_checkpoint(path: Path) -> dict[str, object]:
     """Return what a checkpoint holds: tensors, numbers, texts, and lists and mappings of them.
+
+    Settings that were stored as objects of OmegaConf or argparse are `Unread`.
 
     Args:
         path: a file of `torch.save`, or .safetensors, which is a state dict.
@@ -39,7 +75,7 @@ def read_checkpoint(path: Path) -> dict[str, object]:
     try:
         with (
             warnings.catch_warnings(),
-            torch.serialization.safe_globals(_PLAIN_VALUES),
+            torch.serialization.safe_globals([*_PLAIN_VALUES, *_STAND_INS]),
         ):
             warnings.simplefilter("ignore")
             stored = torch.load(path, map_location="cpu", weights_only=True)

@@ -12,6 +12,7 @@ from export.commands import export
 from service.bundle import BehaviorSpec, Bundle, read_bundle
 from service.engine import create_engine
 from service.simulation import SimulationSettings, simulate, write_recording
+from tests.export.simplified import removable_nodes
 from training.behavior import command
 from training.behavior.evaluate import EvaluationOptions, Prediction, evaluate_bundle
 from training.behavior.stages import read_networks, read_run_data, read_settings
@@ -65,6 +66,12 @@ def test_an_exported_run_is_a_bundle_that_the_service_reads(exported: Trained) -
         assert text in card
     rows = json.loads(bundle.document("parity"))["rows"]
     assert {row["engine"] for row in rows} == {"onnxruntime", "openvino"}
+
+
+def test_exported_graphs_hold_nothing_to_simplify(exported: Trained) -> None:
+    _, bundle, _ = exported
+    for graph in bundle.manifest.graph_names:
+        assert removable_nodes(bundle.graph_path(graph)) == []
 
 
 def test_flow_and_features_are_quantized_and_the_sequence_stays_in_float(

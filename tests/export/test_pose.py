@@ -13,6 +13,7 @@ from export.pose import judge_pose
 from service.bundle import read_bundle
 from service.engine import create_engine
 from service.errors import BundleInvalid, InvalidConfig
+from tests.export.simplified import removable_nodes
 from training.commands import evaluate
 from training.data.labels import InvalidLabels
 from training.pose import command
@@ -99,6 +100,10 @@ def test_an_exported_run_answers_in_int8_within_the_gate_or_holds_no_int8(export
         assert figures["median_distance_px"] > 1e-5  # it is another graph than that in float
         within = figures["median_distance_px"] <= 0.5 and figures["error_increase_px"] <= 0.3
         assert row["passed"] == within
+
+
+def test_an_exported_graph_holds_nothing_to_simplify(exported: Path) -> None:
+    assert removable_nodes(exported / "pose.onnx") == []
 
 
 def test_int8_is_calibrated_on_other_frames_than_it_is_measured_on(trained: Run) -> None:

@@ -27,6 +27,7 @@ from tests.export.importers.deepethogram_reference import (
     sequence_answers,
     tiny_motionnet,
 )
+from tests.export.importers.omegaconf_reference import save_with_omegaconf
 from training.behavior.evaluate import predict
 from training.data.behavior_frames import Footage, decode_video
 from training.data.deepethogram import find_video
@@ -79,9 +80,8 @@ def project(
     stored = {f"model.{name}": value for name, value in sequence.items()}
     stored["criterion.weight"] = torch.ones(3)
     (run / "lightning_checkpoints").mkdir()
-    torch.save(
-        {"state_dict": stored, "epoch": 1}, run / "lightning_checkpoints" / "epoch=1-step=20.ckpt"
-    )
+    path = run / "lightning_checkpoints" / "epoch=1-step=20.ckpt"
+    save_with_omegaconf(path, {"state_dict": stored, "epoch": 1}, config)
     with h5py.File(run / "sequence_metrics.h5", "w") as file:
         file["val/metrics_by_threshold/optimum"] = THRESHOLDS
     write_outputs(folder / "DATA" / "one", features, sequence)

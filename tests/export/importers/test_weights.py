@@ -1,4 +1,7 @@
+import argparse
 import pickle
+import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -6,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from export.importers.weights import fit_weights, read_checkpoint, state_dict
+from export.importers.weights import Unread, fit_weights, read_checkpoint, state_dict
 from service.errors import InvalidConfig
+from tests.export.importers.omegaconf_reference import save_with_omegaconf
 
 pytestmark = pytest.mark.needs_train
 
@@ -20,6 +24,13 @@ class Poisoned:
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
         return Path.write_text, (self._trace, "the code was run")
+
+
+class Called:
+    """A pickle that calls a class with what would be harmful to the real one."""
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return list, ("abc",)
 
 
 class Settings(dict[str, int]):
@@ -45,6 +56,59 @@ def test_what_is_refused_is_named(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "settings": Settings(a=1)}, path)
     with pytest.raises(InvalidConfig, match=r"run or build [\w.]*test_weights"):
         read_checkpoint(path)
+
+
+SETTINGS = {
+    "project": {"name": "mice", "class_names": ["background", "groom"]},
+    "train": {"lr": 1e-4, "patience": None, "steps": [1, 2.5, "all", {"auto": True}]},
+    "flow_lr": "${train.lr}",
+}
+
+
+def test_settings_of_omegaconf_beside_the_weights_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "epoch=1-step=2.ckpt"
+    weights = {"model.weight": torch.arange(6.0).reshape(2, 3)}
+    save_with_omegaconf(path, {"epoch": 1, "state_dict": weights}, SETTINGS)
+    checkpoint = read_checkpoint(path)
+    assert torch.equal(state_dict(checkpoint, path)["model.weight"], weights["model.weight"])
+    assert checkpoint["epoch"] == 1
+    settings = checkpoint["hyper_parameters"]
+    assert isinstance(settings, Unread)
+    assert not vars(settings)
+    assert "omegaconf" not in sys.modules
+
+
+def test_settings_of_argparse_and_defaultdicts_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    counts = defaultdict(int, {"groom": 3})
+    arguments = argparse.Namespace(lr=0.1, names=["a"])
+    torch.save({"weight": torch.ones(2), "arguments": arguments, "counts": counts}, path)
+    checkpoint = read_checkpoint(path)
+    assert isinstance(checkpoint["arguments"], Unread)
+    assert checkpoint["counts"] == {"groom": 3}
+    assert type(checkpoint["counts"]) is dict
+
+
+def test_code_within_settings_of_omegaconf_is_refused_and_not_run(tmp_path: Path) -> None:
+    path, trace = tmp_path / "weights.ckpt", tmp_path / "trace"
+    settings = {"train": {"lr": 0.1, "patience": Poisoned(trace)}}
+    save_with_omegaconf(path, {"state_dict": {"weight": torch.ones(2)}}, settings)
+    with pytest.raises(InvalidConfig, match="pickle with code in it"):
+        read_checkpoint(path)
+    assert not trace.exists()
+
+
+def test_other_classes_of_omegaconf_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "weights.ckpt"
+    save_with_omegaconf(path, {"state_dict": {}}, {"home": "a resolver"})
+    with pytest.raises(InvalidConfig, match=r"run or build omegaconf\.resolvers\.Resolver"):
+        read_checkpoint(path)
+
+
+def test_what_stands_for_a_class_does_nothing_with_what_it_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"state_dict": {"weight": torch.ones(2)}, "seen": Called()}, path)
+    assert isinstance(read_checkpoint(path)["seen"], Unread)
 
 
 def test_safetensors_are_read(tmp_path: Path) -> None:
