@@ -206,7 +206,7 @@ def _deepethogram(
     from functools import partial
 
     from export.importers.deepethogram import DeepEthogramOptions, draft_bundle
-    from export.importers.deepethogram_network import Wiring
+    from training.behavior.deepethogram_weights import Wiring
 
     chosen = DeepEthogramOptions(
         features=arguments.features,

@@ -18,8 +18,17 @@ from export.importers.deepethogram_files import (
     read_thresholds,
     shortest_bouts,
 )
-from export.importers.deepethogram_network import (
+from export.importers.deepethogram_outputs import Comparison, compare_with_outputs
+from export.importers.draft import ImportOptions, Origin, provenance, split, write_card
+from export.importers.frames import read_gate_footage
+from export.importers.gate import measure_behavior
+from export.write_bundle import BundleDraft
+from service.behavior import BACKGROUND
+from service.bundle import InputSpec, file_sha256
+from service.errors import InvalidConfig
+from training.behavior.deepethogram_weights import (
     FLOW_WEIGHT,
+    STATISTICS,
     AsTrained,
     Wiring,
     feature_weights,
@@ -29,28 +38,19 @@ from export.importers.deepethogram_network import (
     preset_of,
     sequence_weights,
 )
-from export.importers.deepethogram_outputs import Comparison, compare_with_outputs
-from export.importers.draft import ImportOptions, Origin, provenance, split, write_card
-from export.importers.frames import read_gate_footage
-from export.importers.gate import measure_behavior
-from export.importers.weights import fit_weights
-from export.write_bundle import BundleDraft
-from service.behavior import BACKGROUND
-from service.bundle import InputSpec, file_sha256
-from service.errors import InvalidConfig
 from training.behavior.networks.base import FeatureExtractor
 from training.behavior.networks.two_stream import TwoStream, TwoStreamResNet
 from training.behavior.presets import PRESETS, new_features, new_flow, new_sequence
 from training.behavior.settings import BehaviorTraining, Decisions, StageSettings
 from training.behavior.stages import Networks
 from training.behavior.trained import behavior_spec, torch_graphs
+from training.checkpoints import fit_weights
 
 _DEFAULT_SIDE_PX = 224
 _UNUSED_SEQUENCE = ("h2.*", "tgm_layers.*.delta")
 """Tensors of the sequence model that never change an answer."""
 _LEAST_COMPARED = 40
 """Frames beside DeepEthogram's own answers, so that some of them have their look-ahead."""
-_STATISTICS = ("standardize.*",)
 _REFERENCE = "the imported networks, torch fp32"
 
 
@@ -252,14 +252,14 @@ def _networks(files: ProjectFiles, settings: BehaviorTraining, wiring: Wiring) -
         flow_weights(tensors, settings.preset, wiring),
         path=path,
         prefix="flow_generator.",
-        constant=_STATISTICS,
+        constant=STATISTICS,
     )
     features = new_features(settings, None)
     assert isinstance(features, TwoStream), "the presets of DeepEthogram have two streams"
     if wiring.as_trained and is_average(features):
         features.fusion.flow_weight = FLOW_WEIGHT  # type: ignore[assignment]
     weights = feature_weights(tensors, kept, len(names), path)
-    fit_weights(features, weights, path=path, constant=_STATISTICS)
+    fit_weights(features, weights, path=path, constant=STATISTICS)
     shown: FeatureExtractor = features
     if wiring.as_trained and isinstance(features, TwoStreamResNet):
         shown = AsTrained(features)

@@ -14,9 +14,10 @@ import h5py
 import numpy as np
 from torch import Tensor
 
-from export.importers.weights import read_checkpoint, state_dict
 from service.behavior import BACKGROUND
 from service.errors import InvalidConfig
+from training.behavior.deepethogram_weights import network_tensors
+from training.checkpoints import read_checkpoint
 from training.data.behavior_frames import bout_lengths, video_rate_hz
 from training.data.behavior_labels import read_behavior_project
 from training.data.deepethogram import (
@@ -229,22 +230,10 @@ def _checkpoint(path: Path) -> Path:
 
 def _read(path: Path) -> StageCheckpoint:
     checkpoint = read_checkpoint(path)
-    tensors = state_dict(checkpoint, path)
-    if any(name.startswith("model.") for name in tensors):
-        tensors = {
-            name.removeprefix("model."): value
-            for name, value in tensors.items()
-            if name.startswith("model.")
-        }
-    plain = {
-        name.removeprefix("module."): value
-        for name, value in tensors.items()
-        if not name.startswith("criterion.")
-    }
     named = _EPOCH.search(path.name)
     stored = checkpoint.get("epoch")
     epoch = int(named[1]) if named else stored if isinstance(stored, int) else None
-    return StageCheckpoint(path, plain, epoch)
+    return StageCheckpoint(path, network_tensors(checkpoint, path), epoch)
 
 
 def _optimum(path: Path, count: int, epoch: int | None) -> tuple[float, ...] | None:

@@ -12,11 +12,11 @@ from export.importers.dlc_network import DlcNetwork
 from export.importers.draft import ImportOptions, Origin
 from export.importers.frames import first_frame_size
 from export.importers.pose_draft import draft_pose
-from export.importers.weights import fit_weights, read_checkpoint, state_dict
 from export.to_onnx import export_graph
 from export.write_bundle import BundleDraft
 from service.bundle import InputSpec
 from service.errors import InvalidConfig
+from training.checkpoints import fit_weights, read_checkpoint, state_dict
 from training.data.deeplabcut_config import is_project, read_config
 
 _CONFIG = "pytorch_config.yaml"

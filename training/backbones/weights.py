@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from service.errors import InvalidConfig
 from training.backbones.base import Backbone
+from training.checkpoints import read_state_dict
 
 
 def load_weights(backbone: Backbone, source: Path | Literal["imagenet", "random"]) -> None:
@@ -46,20 +46,3 @@ def _fetch(backbone: Backbone) -> Mapping[str, Tensor]:
             f"the ImageNet weights of {backbone.name} cannot be fetched ({error}); give them as a "
             "file, or `random` to train from nothing (which needs many more frames)"
         ) from error
-
-
-def read_state_dict(path: Path) -> Mapping[str, Tensor]:
-    """Return the tensors of a file of torch weights.
-
-    Raises:
-        InvalidConfig: the file does not exist, or holds no state dict.
-    """
-    if not path.is_file():
-        raise InvalidConfig(f"{path} does not exist; name a file of ImageNet weights")
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises its own, pickle's and zip's classes
-        raise InvalidConfig(f"{path} is not a file of torch weights: {error}") from error
-    if not isinstance(stored, Mapping):
-        raise InvalidConfig(f"{path} holds {type(stored).__name__}, not a state dict; give one")
-    return stored

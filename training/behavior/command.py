@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="RUN",
         help="go on from a trained run: its flow and features, behaviors by name, and its held-out "
-        "recordings where none are named",
+        "recordings where none are named; or from a checkpoint of a DeepEthogram feature extractor",
     )
     parser.add_argument(
         "--config",

@@ -8,7 +8,6 @@ from typing import Literal
 from torch import Tensor
 
 from training.backbones import create_backbone
-from training.backbones.weights import read_state_dict
 from training.behavior.networks.base import FeatureExtractor, FlowGenerator, WindowSequence
 from training.behavior.networks.causal_head import CausalHead
 from training.behavior.networks.motionnet import MotionNet
@@ -20,6 +19,7 @@ from training.behavior.networks.tiny_motionnet import TinyMotionNet
 from training.behavior.networks.tiny_motionnet_3d import TinyMotionNet3D
 from training.behavior.networks.two_stream import TwoStream, TwoStreamResNet, load_imagenet
 from training.behavior.settings import BehaviorTraining, PresetName
+from training.checkpoints import read_state_dict
 from training.data.behavior_frames import WindowShape
 
 SequenceModel = CausalHead | WindowSequence

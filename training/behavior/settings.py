@@ -56,7 +56,7 @@ class BehaviorTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Gray levels that stand for frames beyond the ends of a clip, one a channel; `deg_*`: the
     mean. Without any, frames whose window is not full are not answered."""
     parent: str | None = None
-    """Folder of the run whose flow and features this one starts from."""
+    """Folder of the run, or DeepEthogram checkpoint, whose flow and features this one starts at."""
     backbone_weights: str | None
     """File name and SHA-256 of the ImageNet weights; None for random ones."""
     validation: tuple[str, ...]

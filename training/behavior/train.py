@@ -29,14 +29,13 @@ from training.behavior.presets import (
 from training.behavior.settings import BehaviorTraining, StageName
 from training.behavior.stages import (
     is_finished,
-    read_networks,
     read_run_data,
     read_settings,
     split_recordings,
     stage_run,
 )
 from training.behavior.task import FeatureTask, FlowTask, SequenceTask
-from training.behavior.transfer import take_over, warn_of_known_tests
+from training.behavior.transfer import read_parent, take_over, warn_of_known_tests
 from training.data.behavior_augment import ClipAugmenter, ClipAugmentSettings
 from training.data.behavior_frames import Footage, load_footage
 from training.data.behavior_windows import (
@@ -47,7 +46,7 @@ from training.data.behavior_windows import (
 )
 from training.data.frames import EpochSampler
 from training.loop import fit, load_best
-from training.runs import Run, open_run
+from training.runs import Run
 
 log = logging.getLogger("ethostream.training")
 
@@ -134,12 +133,10 @@ def _start(
     if not settings.exclusive:
         features.start_at(starting_bias(*label_counts(training)))
     if settings.parent is not None:
-        parent = open_run(Path(settings.parent))
-        earlier = read_networks(parent)
-        flow.load_state_dict(earlier.flow.state_dict())
-        known = read_settings(parent).behaviors
-        shared = take_over(features, settings.behaviors, earlier.features, known)
-        log.info("from %s: %s", parent.directory, ", ".join(shared) or "no behavior in common")
+        parent = read_parent(settings)
+        flow.load_state_dict(parent.flow.state_dict())
+        shared = take_over(features, settings.behaviors, parent.features, parent.behaviors)
+        log.info("from %s: %s", settings.parent, ", ".join(shared) or "no behavior in common")
     return flow, features
 
 

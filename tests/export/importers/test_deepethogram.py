@@ -11,14 +11,13 @@ from torch import Tensor
 from export.commands import import_
 from export.importers.deepethogram import DeepEthogramOptions, draft_bundle, read_model
 from export.importers.deepethogram_files import find_files
-from export.importers.deepethogram_network import Wiring
 from export.importers.draft import ImportOptions
 from service.bundle import Bundle, InputSpec, read_bundle
 from service.engine import create_engine
 from service.errors import InvalidConfig
 from service.preprocess import to_model_input
 from service.simulation import SimulationSettings, simulate, write_recording
-from tests.export.importers.deepethogram_reference import (
+from tests.training.behavior.deepethogram_reference import (
     MEAN,
     STD,
     feature_answers,
@@ -27,7 +26,8 @@ from tests.export.importers.deepethogram_reference import (
     sequence_answers,
     tiny_motionnet,
 )
-from tests.export.importers.omegaconf_reference import save_with_omegaconf
+from tests.training.omegaconf_reference import save_with_omegaconf
+from training.behavior.deepethogram_weights import Wiring
 from training.behavior.evaluate import predict
 from training.data.behavior_frames import Footage, decode_video
 from training.data.deepethogram import find_video

@@ -75,10 +75,10 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="does not exist"):
         create_backbone("mobilenet_v2", weights=tmp_path / "none.pth")
     (tmp_path / "text.pth").write_text("no weights")
-    with pytest.raises(InvalidConfig, match="not a file of torch weights"):
+    with pytest.raises(InvalidConfig, match="is a pickle with code"):
         create_backbone("mobilenet_v2", weights=tmp_path / "text.pth")
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(InvalidConfig, match="holds list, not a state dict"):
+    with pytest.raises(InvalidConfig, match="holds list, not a mapping"):
         create_backbone("mobilenet_v2", weights=tmp_path / "list.pth")
     stored = create_backbone("mobilenet_v2", weights="random").state_dict()
     del stored["features.3.conv.0.0.weight"]

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from service.errors import InvalidConfig, NotFound
+from tests.training.behavior.deepethogram_reference import random_features
+from tests.training.omegaconf_reference import save_with_omegaconf
 from training.backbones import create_backbone
 from training.behavior import command
 from training.behavior.networks.base import FeatureExtractor
@@ -71,6 +73,40 @@ def test_a_run_goes_on_from_the_networks_and_the_parts_of_another(
         assert torch.allclose(value, later.get_parameter(name), atol=1e-6), name
 
 
+def test_a_run_goes_on_from_a_checkpoint_of_deepethogram(
+    behavior_project: Path, tmp_path: Path
+) -> None:
+    stored = random_features(3, seed=1)
+    path = tmp_path / "epoch=3-step=9.ckpt"
+    save_with_omegaconf(
+        path, {"state_dict": {f"model.{name}": one for name, one in stored.items()}, "epoch": 3}, {}
+    )
+    config = tmp_path / "still.toml"  # steps so small that the start is what is left
+    config.write_text("[flow]\nlearning_rate = 1e-12\n[features]\nlearning_rate = 1e-12\n")
+    out = tmp_path / "child"
+    parts = ("--validation", "mouse1", "--test", "mouse2", "--config", config)
+    options = f"{TINY} --preset deg_f --sequence none".split()
+    assert train(behavior_project, "--out", out, "--from", path, *parts, *options) == 0
+    networks = read_networks(open_run(out))
+    trained = networks.features.get_parameter("flow_classifier.0.conv1.weight")
+    assert torch.allclose(trained, stored["flow_classifier.0.conv1.weight"], atol=1e-6)
+    colors = networks.features.get_parameter("spatial_classifier.0.conv1.weight")
+    before = stored["spatial_classifier.0.conv1.weight"]  # green, blue, and red of the next frame
+    assert torch.allclose(colors, before[:, [2, 0, 1]], atol=1e-6)
+    flow = networks.flow.get_parameter("conv2.0.weight")
+    assert torch.allclose(flow, stored["flow_generator.conv2.0.weight"], atol=1e-6)
+
+
+def test_a_file_that_is_no_such_checkpoint_is_refused(
+    behavior_project: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "flow.ckpt"
+    torch.save({"state_dict": {"conv1.0.weight": torch.zeros(2)}}, path)
+    options = f"{TINY} --preset deg_f --sequence none --validation mouse1 --test mouse2".split()
+    with pytest.raises(InvalidConfig, match="name the checkpoint of a feature extractor"):
+        train(behavior_project, "--out", tmp_path / "child", "--from", path, *options)
+
+
 def test_tests_that_the_parent_was_trained_on_are_told(
     parent: Run, behavior_project: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -85,7 +121,7 @@ def test_tests_that_the_parent_was_trained_on_are_told(
     ("options", "told"),
     [
         ("--flow-frames 3", "--flow-frames 2"),
-        ("--preset deg_f --sequence none", "--preset is deg_f, but the run"),
+        ("--preset deg_f --sequence none", "--preset is deg_f, but"),
         ("--color rgb", "give --color gray"),
     ],
 )

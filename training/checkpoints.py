@@ -123,6 +123,15 @@ def state_dict(
     return tensors
 
 
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a state dict, or of a checkpoint that holds one.
+
+    Raises:
+        InvalidConfig: as `read_checkpoint` and `state_dict`.
+    """
+    return state_dict(read_checkpoint(path), path)
+
+
 def fit_weights(
     network: nn.Module,
     tensors: Mapping[str, Tensor],

@@ -6,6 +6,7 @@ is exact: a factor of a layer's output, the order of what is joined, the order o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -15,9 +16,12 @@ from service.errors import InvalidConfig
 from training.behavior.networks.base import FeatureExtractor
 from training.behavior.networks.two_stream import FusionName, TwoStream, TwoStreamResNet
 from training.behavior.settings import PresetName
+from training.checkpoints import state_dict
 
 FLOW_WEIGHT = 1.5
 """Of the flows' logits in DeepEthogram's `average`; its paper says 1."""
+STATISTICS = ("standardize.*",)
+"""Tensors of ours that its files hold apart, in the configuration of the project."""
 _SPATIAL_CHANNELS = 16
 """First of the 33 stacked channels that its 2-D networks take for the middle frame's colors; 15
 would be its red."""
@@ -84,6 +88,30 @@ class AsTrained(FeatureExtractor):
         return self.network.last_layers()
 
 
+def network_tensors(checkpoint: Mapping[str, object], path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a stage's network, without what Lightning and its loss add.
+
+    Args:
+        checkpoint: of `read_checkpoint`.
+        path: named in errors.
+
+    Raises:
+        InvalidConfig: there are none.
+    """
+    tensors = state_dict(checkpoint, path)
+    if any(name.startswith("model.") for name in tensors):
+        tensors = {
+            name.removeprefix("model."): value
+            for name, value in tensors.items()
+            if name.startswith("model.")
+        }
+    return {
+        name.removeprefix("module."): value
+        for name, value in tensors.items()
+        if not name.startswith("criterion.")
+    }
+
+
 def preset_of(tensors: Mapping[str, Tensor], path: object) -> PresetName:
     """Tell the preset by the first layers of the flow generator and of the pixels' network.
 
@@ -139,6 +167,36 @@ def feature_weights(
         _fold_norm(weights, stream)
     last = [f"{stream}.1" for stream in _STREAMS] + ["fusion.fc"]
     return _keep(weights, [f"{one}.{end}" for one in last for end in _ENDS], kept, classes, path)
+
+
+def class_count(tensors: Mapping[str, Tensor], path: object) -> int:
+    """Return the number of behaviors that a feature extractor answers.
+
+    Raises:
+        InvalidConfig: it has no last layer.
+    """
+    for name in ("spatial_classifier.1.weight", "fusion.fc.weight"):
+        if name in tensors:
+            return len(tensors[name])
+    raise InvalidConfig(
+        f"{path} has no tensor spatial_classifier.1.weight; name the checkpoint of a feature "
+        "extractor"
+    )
+
+
+def paper_colors(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of 2-D features for the colors of the middle frame.
+
+    They were trained on its green and blue, and on the red of the next frame in the third place;
+    the kernels are put in the order red, green, blue, and the frame between them is not told apart.
+
+    Args:
+        weights: of `feature_weights`.
+    """
+    name = "spatial_classifier.0.conv1.weight"
+    if weights[name].ndim != 4:
+        return dict(weights)
+    return {**weights, name: weights[name][:, [2, 0, 1]].contiguous()}
 
 
 def sequence_weights(

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from export.importers.weights import Unread, fit_weights, read_checkpoint, state_dict
 from service.errors import InvalidConfig
-from tests.export.importers.omegaconf_reference import save_with_omegaconf
+from tests.training.omegaconf_reference import save_with_omegaconf
+from training.checkpoints import Unread, fit_weights, read_checkpoint, state_dict
 
 pytestmark = pytest.mark.needs_train
 
@@ -54,7 +54,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path, archive
 def test_what_is_refused_is_named(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     torch.save({"state_dict": {}, "settings": Settings(a=1)}, path)
-    with pytest.raises(InvalidConfig, match=r"run or build [\w.]*test_weights"):
+    with pytest.raises(InvalidConfig, match=r"run or build [\w.]*test_checkpoints"):
         read_checkpoint(path)
 
 
