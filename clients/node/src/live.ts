@@ -1,0 +1,375 @@
+/** A live stream: frames in, one outcome for each out, across broken connections. */
+
+import { create, toBinary } from "@bufbuild/protobuf";
+import type { ClientDuplexStream } from "@grpc/grpc-js";
+
+import { AnswerQueue } from "./answers.js";
+import { Backoff } from "./backoff.js";
+import type { Connection } from "./connection.js";
+import {
+  EthostreamError,
+  InvalidFrame,
+  ServerFailed,
+  StreamClosed,
+  Unavailable,
+} from "./errors.js";
+import { encodeFrame, type FrameOptions, nowNs } from "./frames.js";
+import {
+  InferenceService,
+  type StreamFramesRequest,
+  StreamFramesRequestSchema,
+  type StreamFramesResponse,
+  type StreamStart,
+  type StreamStarted,
+} from "./generated/ethostream/v1/inference_service_pb.js";
+import { Ledger, type LedgerCounts } from "./ledger.js";
+import * as messages from "./messages.js";
+import { streamStart, type StreamOptions } from "./options.js";
+import { Signal } from "./signal.js";
+import type { Answer, BundleInfo, Bundles, Image } from "./values.js";
+
+type Call = ClientDuplexStream<Uint8Array, StreamFramesResponse>;
+
+// gRPC can leave a call without answer and without end, though the connection lives: seen once
+// with grpc-js 1.14 and grpcio 1.85, and where a call meets a stopping server.
+const SILENCE_MS = 60_000;
+const BROKEN = ["UNAVAILABLE", "CANCELLED"]; // a stopped, killed or unreachable server
+// A server that just began may still load its bundles, or count the old stream as open.
+const NOT_READY = ["NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED"];
+const BROKE = "the connection broke before the answer";
+
+/**
+ * One camera's frames in, answers out; made by `Client.stream`.
+ *
+ * Sending and reading may go on side by side, or in turn. Every frame that `send` took gets exactly
+ * one `FrameOutcome`, and one `BehaviorResult` per behavior bundle, each kind in the order of the
+ * frames, also when the connection breaks: what the server owed then arrives as error `lost`, and
+ * behavior results as status ERROR.
+ */
+export class LiveStream implements AsyncIterable<Answer> {
+  /** Id of the session on the server; another one after each reconnect. */
+  sessionId = "";
+  /** The bundles with resolved versions. */
+  bundles: readonly BundleInfo[] = [];
+  /** Behavior bundles: every how many-th frame is looked at, in the order of `bundles`. */
+  strides: readonly number[] = [];
+  /** Frames that may be in flight. */
+  credits = 0;
+  /** How often the connection was made again. */
+  reconnects = 0;
+
+  readonly #start: StreamStart;
+  readonly #ledger = new Ledger();
+  readonly #answers = new AnswerQueue(() => this.#ledger.size);
+  readonly #changed = new Signal(); // credits, connection or intention changed
+  readonly #backoff = new Backoff();
+  #call: Call | undefined;
+  #running: Promise<void> | undefined;
+  #failure: unknown;
+  #nextIndex = 0;
+  #isConnected = false;
+  #isDraining = false;
+  #isFinishing = false;
+  #isClosing = false;
+  #isOver = false;
+  #disconnectedAt = 0;
+
+  /** @internal */
+  constructor(
+    private readonly connection: Connection,
+    bundles: Bundles,
+    private readonly options: StreamOptions,
+    private readonly silenceMs = SILENCE_MS,
+  ) {
+    this.#start = streamStart(bundles, options);
+  }
+
+  /** What was taken and what became of it; after a break it is closed. */
+  get ledger(): LedgerCounts {
+    return this.#ledger.counts;
+  }
+
+  /**
+   * Connect and wait until the server agrees; the first `send` or read does it, too.
+   *
+   * @throws EthostreamError The server is not there or refuses.
+   */
+  async open(): Promise<void> {
+    this.#running ??= this.#run();
+    while (!this.#isConnected && !this.#isOver) {
+      await this.#changed.wait();
+    }
+    this.#throwFailure();
+  }
+
+  /**
+   * Send a frame and return its number; its bytes may be reused afterwards.
+   *
+   * With freshness "all" this waits until the server has room for the frame. Otherwise a frame that
+   * finds no room is answered as skipped (`no_credit`) at once; nothing piles up.
+   *
+   * @throws InvalidFrame The image cannot be sent, or its number does not follow the last one.
+   * @throws AnswersUnread Nobody read an answer for 10 s and the buffer for them is full.
+   * @throws EthostreamError The stream failed, or was finished.
+   */
+  async send(image: Image, options: FrameOptions = {}): Promise<number> {
+    const captureTimeNs = options.captureTimeNs ?? nowNs();
+    if (this.#running === undefined) {
+      await this.open();
+    }
+    await this.#answers.waitForRoom();
+    while ((this.options.freshness ?? "all") === "all" && !this.#hasCredit()) {
+      this.#throwIfOver();
+      await this.#changed.wait();
+    }
+    this.#throwIfOver();
+    const index = options.frameIndex ?? this.#nextIndex;
+    if (!(Number.isSafeInteger(index) && index >= this.#nextIndex)) {
+      throw new InvalidFrame(`frame ${index} after frame ${this.#nextIndex - 1}; numbers only grow`);
+    }
+    if (this.#hasCredit()) {
+      this.#write(image, index, captureTimeNs, options);
+    } else {
+      this.#nextIndex = index + 1;
+      this.#answers.push(this.#ledger.skip(index, captureTimeNs));
+    }
+    // The frame leaves before the caller works on, who must not keep the answers out either.
+    await new Promise((resolve) => setImmediate(resolve));
+    return index;
+  }
+
+  /**
+   * Tell the server that no more frames come, and wait until all are answered.
+   *
+   * Answers that were not read yet can still be read afterwards.
+   *
+   * @throws EthostreamError The stream had failed.
+   */
+  async finish(): Promise<LedgerCounts> {
+    this.#isFinishing = true;
+    this.#call?.end();
+    this.#changed.notify();
+    await this.#running;
+    this.#throwFailure();
+    return this.ledger;
+  }
+
+  /** End the stream now; frames in flight are closed as lost. */
+  async close(): Promise<void> {
+    this.#isFinishing = this.#isClosing = true;
+    this.#call?.cancel();
+    this.#changed.notify();
+    await this.#running;
+  }
+
+  /**
+   * Iterate over the answers until the stream is finished and all are read; leaving the loop early
+   * leaves the stream open.
+   *
+   * @throws EthostreamError The stream failed; all answers before that were given.
+   */
+  [Symbol.asyncIterator](): AsyncIterator<Answer, undefined> {
+    return { next: () => this.#read() };
+  }
+
+  async #read(): Promise<IteratorResult<Answer, undefined>> {
+    if (this.#running === undefined) {
+      await this.open();
+    }
+    const answer = await this.#answers.next();
+    if (answer !== undefined) {
+      return { done: false, value: answer };
+    }
+    this.#throwFailure();
+    return { done: true, value: undefined };
+  }
+
+  #write(image: Image, index: number, captureTimeNs: bigint, options: FrameOptions): void {
+    const color = options.color ?? this.options.color ?? "rgb";
+    const fields = { frameIndex: index, captureTimeNs, color, crop: options.crop };
+    const frame = encodeFrame(image, fields, this.connection.maxMessageBytes);
+    this.#nextIndex = index + 1;
+    this.#ledger.send(index, captureTimeNs);
+    // What gRPC buffers is no more than the credits allow.
+    this.#call!.write(encode({ case: "frame", value: frame }));
+  }
+
+  /** Connect, talk, and connect again until the stream is over. */
+  async #run(): Promise<void> {
+    try {
+      for (let goesOn = true; goesOn; ) {
+        goesOn = await this.#mayReconnect(await this.#talk());
+      }
+    } catch (error) {
+      this.#failure =
+        error instanceof EthostreamError
+          ? error
+          : new ServerFailed(`an answer of ${this.connection.address} cannot be read: ${error}`);
+    }
+    this.#isConnected = false;
+    this.#isOver = true;
+    this.#answers.push(this.#ledger.close("the stream was closed before the answer"));
+    this.#answers.close();
+    this.#changed.notify();
+  }
+
+  /** One connection from its start to its end, and the error that it ended with. */
+  async #talk(): Promise<EthostreamError | undefined> {
+    const call = this.connection.bidiStream(InferenceService.method.streamFrames);
+    let isSilent = false;
+    const limit = setTimeout(() => {
+      if (this.#isConnected && !this.#isFinishing && this.#ledger.sentInFlight === 0) {
+        limit.refresh(); // nothing is owed: the camera pauses
+        return;
+      }
+      isSilent = true;
+      call.cancel();
+    }, this.silenceMs);
+    this.#call = call;
+    this.#isDraining = false;
+    call.write(
+      encode({ case: "start", value: { ...this.#start, resumesSessionId: this.sessionId } }),
+    );
+    if (this.#isFinishing) {
+      call.end();
+    }
+    try {
+      for await (const response of call) {
+        limit.refresh();
+        this.#take(response as StreamFramesResponse);
+      }
+    } catch (error) {
+      if (isSilent) {
+        const seconds = this.silenceMs / 1000;
+        return new Unavailable(`${this.connection.address} owed an answer for ${seconds} s`);
+      }
+      const typed = this.connection.error(error);
+      if (typed instanceof EthostreamError) {
+        return typed;
+      }
+      throw error;
+    } finally {
+      clearTimeout(limit);
+      call.cancel();
+      this.#call = undefined;
+    }
+    return undefined;
+  }
+
+  #take({ response }: StreamFramesResponse): void {
+    switch (response.case) {
+      case "outcome": {
+        this.#backoff.reset();
+        const roundTripNs = this.#ledger.roundTripNs(Number(response.value.frameIndex));
+        this.#answers.push(this.#ledger.settle(messages.outcome(response.value, roundTripNs)));
+        this.#changed.notify();
+        break;
+      }
+      case "behavior": {
+        const { name = "", version = 0 } = response.value.bundle ?? {};
+        const behaviors = this.#ledger.behaviorsOf(name, version);
+        const result = messages.behaviorResult(response.value, behaviors);
+        this.#answers.push(this.#ledger.settleBehavior(result));
+        break;
+      }
+      case "started":
+        this.#begin(response.value);
+        break;
+      case "drain":
+        this.#isDraining = true;
+        this.#call?.end(); // the server flushes what it owes
+        this.#changed.notify();
+        break;
+    }
+  }
+
+  #begin(started: StreamStarted): void {
+    // Frames that were skipped while there was no connection are still owed behavior results.
+    this.#answers.push(this.#ledger.close(BROKE));
+    this.reconnects += this.sessionId ? 1 : 0;
+    this.sessionId = started.sessionId;
+    this.bundles = started.bundles.map(messages.bundleInfo);
+    this.strides = started.strides;
+    this.credits = started.credits;
+    this.#ledger.setBehaviorBundles(
+      this.bundles.flatMap(({ name, version, behavior }) =>
+        behavior ? [{ name, version, behaviors: behavior.behaviors }] : [],
+      ),
+    );
+    this.#isConnected = true;
+    this.#changed.notify();
+  }
+
+  /**
+   * Close the account of a connection that ended, and wait for the time of the next one.
+   *
+   * @throws EthostreamError There will be no next one.
+   */
+  async #mayReconnect(ended: EthostreamError | undefined): Promise<boolean> {
+    const wasConnected = this.#isConnected;
+    const wasDrained = this.#isDraining && ended === undefined;
+    this.#isConnected = false;
+    if (this.#isClosing) {
+      return false;
+    }
+    this.#answers.push(this.#ledger.close(BROKE));
+    const { address } = this.connection;
+    let error = ended;
+    if (error === undefined && !wasDrained && !this.#isFinishing) {
+      error = new Unavailable(`the server at ${address} ended the stream`);
+    }
+    const isNew = !this.sessionId;
+    const isRetried =
+      error === undefined ||
+      BROKEN.includes(error.status) ||
+      (NOT_READY.includes(error.status) && !wasConnected);
+    if (error !== undefined && (isNew || !isRetried)) {
+      throw error;
+    }
+    if (this.#isFinishing) {
+      return false; // nothing is open any more; the ledger tells what was lost
+    }
+    if (this.options.reconnect === false) {
+      throw error ?? new Unavailable(`the server at ${address} is stopping`);
+    }
+    const now = performance.now();
+    if (wasConnected) {
+      this.#disconnectedAt = now;
+    }
+    const givesUpAt = this.#disconnectedAt + (this.options.reconnectSeconds ?? 60) * 1000;
+    const resumesAt = now + this.#backoff.nextSeconds() * 1000;
+    if (error !== undefined && resumesAt > givesUpAt) {
+      throw error;
+    }
+    while (performance.now() < resumesAt && !this.#isFinishing) {
+      await this.#changed.waitAtMost(resumesAt - performance.now());
+    }
+    return !this.#isFinishing;
+  }
+
+  #hasCredit(): boolean {
+    return (
+      this.#isConnected &&
+      !this.#isDraining &&
+      !this.#isFinishing &&
+      this.#ledger.sentInFlight < this.credits
+    );
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) {
+      throw this.#failure;
+    }
+  }
+
+  #throwIfOver(): void {
+    this.#throwFailure();
+    if (this.#isFinishing || this.#isOver) {
+      throw new StreamClosed("the stream is finished and takes no more frames; open a new one");
+    }
+  }
+}
+
+function encode(request: StreamFramesRequest["request"]): Uint8Array {
+  return toBinary(StreamFramesRequestSchema, create(StreamFramesRequestSchema, { request }));
+}
