@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,7 +23,7 @@ from service.bundle import InputSpec
 from service.dynamic_crop import DynamicCrop, open_followers
 from service.errors import EthostreamError, InvalidConfig, InvalidRequest
 from service.pose import poses_in_frame
-from service.preprocess import CropRegion, Placement, to_model_input
+from service.preprocess import CropRegion, Placement, place, to_model_input
 from service.repository import LoadedBundle, Selection
 from service.scheduler import Answer, Scheduler, Work
 from service.values import (
@@ -143,7 +142,7 @@ class VideoAnalysis:
             options.dynamic_crop, [one.bundle.manifest for one in self._pose]
         )
         shared = bundles if self._followers is None else [one.loaded for one in self._behavior]
-        self._specs = {one.bundle.manifest.input for one in shared}
+        self._inputs = tuple({one.bundle.manifest.input: None for one in shared})
         self._counts = {"ok": 0, "failed": 0}
 
     async def run(
@@ -165,7 +164,12 @@ class VideoAnalysis:
             options = self._options
             limit = options.frame_limit or None
             async with self._workers.open(
-                path, first_frame=options.first_frame, frame_limit=limit
+                path,
+                color=None if self._followers is None else "rgb",
+                inputs=self._inputs,
+                crop=options.crop,
+                first_frame=options.first_frame,
+                frame_limit=limit,
             ) as reader:
                 rate = options.frame_rate_hz or reader.info.frame_rate_hz
                 streams.extend(self._open_stream(one, rate) for one in self._behavior)
@@ -229,19 +233,22 @@ class VideoAnalysis:
 
     async def _begin(self, frame: VideoFrame, streams: list[BehaviorStream]) -> _Row:
         row = _Row(frame.frame_index, frame.pts_ns, frame.status, [], [])
-        if frame.pixels is None:
+        if not frame.status.has_pixels:
             self._counts["failed"] += 1
             row.poses = [None] * len(self._pose)
             row.behaviors = [stream.miss(frame.frame_index) for stream in streams]
             metrics.FRAMES.labels("archive", "error").inc()
             return row
         self._counts["ok"] += 1
-        inputs, followed = await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._resize, frame.pixels
-        )
-        for place, loaded in enumerate(self._pose):
+        inputs = self._own_inputs(frame)
+        followed: list[_Input] = []
+        if self._followers is not None:
+            followed = await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._resize_followed, frame
+            )
+        for number, loaded in enumerate(self._pose):
             pixels, placement = (
-                followed[place] if followed else inputs[loaded.bundle.manifest.input]
+                followed[number] if followed else inputs[loaded.bundle.manifest.input]
             )
             answer = self._scheduler.submit(
                 loaded.graphs["pose"], {"frames": pixels}, work=Work.ARCHIVE
@@ -261,16 +268,22 @@ class VideoAnalysis:
                 poses = poses_in_frame((await answer).outputs["keypoints"], placement)
                 follower.see(row.frame_index, poses)
 
-    def _resize(self, pixels: NDArray[np.uint8]) -> tuple[dict[Any, _Input], list[_Input]]:
-        """Inputs by specification, and of each pose bundle where animals are followed."""
-        crop = self._options.crop
-        inputs = {spec: _own_input(pixels, spec, crop) for spec in self._specs}
-        height_px, width_px = pixels.shape[:2]
-        followed = [
-            _own_input(pixels, loaded.bundle.manifest.input, one.crop(width_px, height_px, crop))
-            for loaded, one in zip(self._pose, self._followers or (), strict=False)
+    def _own_inputs(self, frame: VideoFrame) -> dict[InputSpec, _Input]:
+        """Inputs by specification, out of the decoder's ring, which is written again soon."""
+        size, crop = (frame.width_px, frame.height_px), self._options.crop
+        return {
+            spec: (pixels.copy(), place(*size, spec, crop))
+            for spec, pixels in zip(self._inputs, frame.inputs, strict=True)
+        }
+
+    def _resize_followed(self, frame: VideoFrame) -> list[_Input]:
+        """The input of each pose bundle, around its animals."""
+        assert frame.pixels is not None
+        size, crop = (frame.width_px, frame.height_px), self._options.crop
+        return [
+            _own_input(frame.pixels, loaded.bundle.manifest.input, one.crop(*size, crop))
+            for loaded, one in zip(self._pose, self._followers or (), strict=True)
         ]
-        return inputs, followed
 
     async def _complete(self, row: _Row) -> _DoneRow:
         poses: list[Poses | None] = []
@@ -289,12 +302,12 @@ class VideoAnalysis:
             pts_ns=np.array([row.pts_ns for row in rows], np.int64),
             status=np.array([row.status for row in rows], np.uint8),
             poses=tuple(
-                _pose_columns(loaded, [row.poses[place] for row in rows])
-                for place, loaded in enumerate(self._pose)
+                _pose_columns(loaded, [row.poses[number] for row in rows])
+                for number, loaded in enumerate(self._pose)
             ),
             behaviors=tuple(
-                _behavior_columns(one.loaded, [row.behaviors[place] for row in rows])
-                for place, one in enumerate(self._behavior)
+                _behavior_columns(one.loaded, [row.behaviors[number] for row in rows])
+                for number, one in enumerate(self._behavior)
             ),
         )
 

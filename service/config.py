@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from service.archive import ArchiveConfig
+from service.decoder_names import DECODER_CHOICES
 from service.errors import InvalidConfig
 from service.repository import EngineConfig
 from service.scheduler import SchedulerConfig
@@ -65,6 +66,10 @@ class VideoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Folders below which AnalyzeVideo may read paths; empty allows uploads only."""
     decode_workers: int = 2
     """Videos that are decoded at once, each in a process of its own."""
+    decoder: str = "auto"
+    """auto, pyav, dali or nvcodec. auto takes for each file the best that decodes it. Live streams
+    have their chunks decoded by nvcodec and their JPEGs by dali where it is named, else on the CPU
+    by PyAV and OpenCV, which are there at once."""
     upload_directory: str = ""
     """Folder for uploads; empty takes a temporary one."""
     max_upload_mib: int = 4096
@@ -76,6 +81,10 @@ class VideoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Check the ranges."""
         if self.decode_workers < 1:
             raise InvalidConfig(f"video.decode_workers is {self.decode_workers}; give at least 1")
+        if self.decoder not in DECODER_CHOICES:
+            raise InvalidConfig(
+                f"video.decoder is {self.decoder!r}; give one of {', '.join(DECODER_CHOICES)}"
+            )
 
 
 class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

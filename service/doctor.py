@@ -23,9 +23,12 @@ from service.engine.tensorrt_library import (
 )
 from service.errors import EngineUnavailable, EthostreamError
 from service.graph_inputs import example_inputs
+from service.video.ladder import DALI_CPU_CODECS
+from service.video.nvdec import find_capability, find_nvdec
 
 State = Literal["ok", "missing", "failed"]
 _LAB_CODECS = ("h264", "hevc", "mjpeg", "vp9", "ffv1", "mpeg4", "huffyuv", "av1")
+_GPU_CODECS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mjpeg")
 _SOFTWARE_DECODERS = {"av1": "libdav1d"}
 """Codecs whose decoder of the same name works with a GPU only."""
 _GPU_QUERY_SECONDS = 10  # nvidia-smi can hang where the driver is broken
@@ -155,9 +158,28 @@ def _decoders() -> Iterator[Check]:
             ", ".join(readable) + (f"; not: {', '.join(absent)}" if absent else ""),
         )
     # The bindings of the GPU decoders need a driver to be imported, so they are only looked for.
-    gpu = "uv sync --extra gpu"
-    yield _package("decoder", "nvidia.dali", "nvidia-dali-cuda130", gpu, load=False)
-    yield _package("decoder", "PyNvVideoCodec", "pynvvideocodec", gpu, load=False)
+    dali = _package(
+        "decoder", "nvidia.dali", "nvidia-dali-cuda130", "uv sync --extra gpu", load=False
+    )
+    nvcodec = _package(
+        "decoder", "PyNvVideoCodec", "pynvvideocodec", "uv sync --extra gpu", load=False
+    )
+    no_gpu = find_nvdec()
+    if dali.state == "ok":
+        on_cpu = f"{', '.join(DALI_CPU_CODECS)} on the CPU: {no_gpu}"
+        dali = replace(dali, detail=f"{dali.detail}; {on_cpu if no_gpu else _hardware()}")
+    if nvcodec.state == "ok" and no_gpu:
+        nvcodec = replace(nvcodec, state="missing", detail=no_gpu, fix="install an NVIDIA driver")
+    yield dali
+    yield nvcodec
+
+
+def _hardware() -> str:
+    """What the GPU decodes, and by how many units."""
+    found = [find_capability(codec) for codec in _GPU_CODECS]
+    decoded = [one.codec for one in found if one is not None and one.is_decoded]
+    units = max((one.units for one in found if one is not None), default=0)
+    return f"{', '.join(decoded)} on the GPU, {units} units" if units else "on the GPU"
 
 
 def _training() -> Iterator[Check]:

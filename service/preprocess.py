@@ -5,6 +5,7 @@ x to (x + 0.5) s - 0.5. The resize is bilinear with half-pixel centres, no antia
 half to even.
 """
 
+import threading
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from service.bundle import InputSpec
 from service.errors import InvalidFrame
+
+_kept = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +108,11 @@ def to_model_input(
     part = pixels[
         region.y_px : region.y_px + region.height_px, region.x_px : region.x_px + region.width_px
     ]
-    content_width_px, content_height_px = _content_size(region, spec)
     # Gray is made before the resize and colors after it: either way one channel is resized.
     image = part[..., None] if part.ndim == 2 else part
     image = to_color(image, "gray") if spec.color == "gray" else image
-    resized = to_color(resize(image, content_width_px, content_height_px), spec.color)
+    resized = to_color(resize(image, *_content_size(region, spec)), spec.color)
+    content_height_px, content_width_px = resized.shape[:2]
     if (content_height_px, content_width_px) == (spec.height_px, spec.width_px):
         return np.ascontiguousarray(resized), placement
     padded = np.zeros((spec.height_px, spec.width_px, spec.channels), np.uint8)
@@ -125,11 +128,10 @@ def resize(pixels: NDArray[np.uint8], width_px: int, height_px: int) -> NDArray[
     """
     if pixels.shape[:2] == (height_px, width_px):
         return pixels
-    floats = cv2.resize(
-        pixels.astype(np.float32), (width_px, height_px), interpolation=cv2.INTER_LINEAR
-    )
-    rounded: NDArray[np.uint8] = np.rint(floats).astype(np.uint8)
-    return rounded.reshape(height_px, width_px, pixels.shape[2])
+    # OpenCV weighs 8 bits in fixed point, 16 bits in float32, and then rounds half to even.
+    size = (width_px, height_px)
+    wide = np.asarray(cv2.resize(_widen(pixels), size, interpolation=cv2.INTER_LINEAR))
+    return wide.astype(np.uint8).reshape(height_px, width_px, pixels.shape[2])
 
 
 def to_color(pixels: NDArray[np.uint8], color: Literal["rgb", "gray"]) -> NDArray[np.uint8]:
@@ -146,6 +148,16 @@ def to_color(pixels: NDArray[np.uint8], color: Literal["rgb", "gray"]) -> NDArra
 def bgr_to_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return (H, W, 3) RGB from OpenCV's order."""
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _widen(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Return a copy in 16 bits, in memory that the thread keeps: new memory costs more to get."""
+    scratch: NDArray[np.uint16] | None = getattr(_kept, "scratch", None)
+    if scratch is None or scratch.size < pixels.size:
+        scratch = _kept.scratch = np.empty(pixels.size, np.uint16)
+    wide = scratch[: pixels.size].reshape(pixels.shape)
+    np.copyto(wide, pixels)
+    return wide
 
 
 def _content_size(region: CropRegion, spec: InputSpec) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from service.scheduler import Scheduler
 from service.session import LiveSession, SessionOptions
 from service.values import ResultChunk
 from service.video import DecodeWorkers
+from service.video.jpegs import JpegBatches, open_jpegs
 from service.video.pictures import PictureList
 
 
@@ -38,9 +39,10 @@ class Runtime:
         self.repository = Repository(
             models, config.engine, self.scheduler.batch_sizes, create=create
         )
-        self.workers = DecodeWorkers(config.video.decode_workers)
+        self.workers = DecodeWorkers(config.video.decode_workers, decoder=config.video.decoder)
         # Resizing and still-image decoding only; more threads than cores would only switch.
         self.threads = ThreadPoolExecutor(2, thread_name_prefix="ethostream-pixels")
+        self._jpegs: JpegBatches | None = None
 
     async def start(self) -> None:
         """Start the device thread."""
@@ -51,6 +53,8 @@ class Runtime:
     async def stop(self) -> None:
         """End threads and decode workers."""
         await self.workers.close()
+        if self._jpegs is not None:
+            await self._jpegs.close()
         await self.scheduler.stop()
         self.threads.shutdown(wait=True)
 
@@ -73,7 +77,18 @@ class Runtime:
 
     def live_session(self, session_id: str, options: SessionOptions) -> LiveSession:
         """Create a live session; see `LiveSession`."""
-        return LiveSession(session_id, options, self.scheduler, self.config.session, self.threads)
+        config = self.config
+        if config.video.decoder == "dali" and self._jpegs is None:
+            self._jpegs = open_jpegs(config.session.limits)
+        decode_jpeg = self._jpegs.decode if self._jpegs else None
+        return LiveSession(
+            session_id,
+            options,
+            self.scheduler,
+            config.session,
+            self.threads,
+            decode_jpeg=decode_jpeg,
+        )
 
     def analyze(
         self, path: Path | PictureList, options: VideoOptions

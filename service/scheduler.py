@@ -21,14 +21,17 @@ import structlog
 from numpy.typing import NDArray
 
 from service import metrics
-from service.engine import Engine, Tensors
+from service.engine import Engine
+from service.engine.device import DeviceArray, DeviceRows
 from service.errors import EngineFailed, EthostreamError, InvalidConfig, Overloaded, ShuttingDown
 from service.graph_inputs import BATCH_SIZES
 
 log = structlog.get_logger("ethostream.scheduler")
 
 Sample = dict[str, NDArray[Any]]
-"""Inputs or outputs of one batch row, without the batch axis."""
+"""Outputs of one batch row, without the batch axis."""
+Inputs = dict[str, NDArray[Any]] | dict[str, DeviceArray]
+"""Inputs of one batch row: on the host, or on the GPU already for an engine there."""
 
 
 class Work(enum.Enum):
@@ -80,7 +83,7 @@ class Graph:
 @dataclass(slots=True, eq=False)
 class _Item:
     graph: Graph
-    inputs: Sample
+    inputs: Inputs
     future: asyncio.Future[Answer]
     work: Work
     submitted: float
@@ -139,7 +142,7 @@ class Scheduler:
             _fail(item.future, ShuttingDown("the server is stopping; send the frame elsewhere"))
         await asyncio.to_thread(self._thread.join)
 
-    def submit(self, graph: Graph, inputs: Sample, *, work: Work) -> asyncio.Future[Answer]:
+    def submit(self, graph: Graph, inputs: Inputs, *, work: Work) -> asyncio.Future[Answer]:
         """Queue one row for `graph`; the future answers when its batch was computed.
 
         Args:
@@ -154,7 +157,7 @@ class Scheduler:
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
         item = _Item(graph, inputs, future, work, self._clock())
-        key = (id(graph), *((name, array.shape) for name, array in inputs.items()))
+        key = (id(graph), *((name, type(one), one.shape) for name, one in inputs.items()))
         with self._changed:
             if not self._open:
                 raise ShuttingDown("the server is stopping; send the frame elsewhere")
@@ -256,14 +259,17 @@ class Scheduler:
 def _compute(batch: Sequence[_Item]) -> list[Sample]:
     """Stack, run and split one batch."""
     graph = batch[0].graph
-    stacked: Tensors = {
-        name: np.ascontiguousarray(array[None])
-        if len(batch) == 1
-        else np.stack([item.inputs[name] for item in batch])
-        for name, array in batch[0].inputs.items()
+    stacked: dict[str, Any] = {
+        name: _stacked([item.inputs[name] for item in batch]) for name in batch[0].inputs
     }
     outputs = graph.engine.run(stacked)
     return [{name: array[row] for name, array in outputs.items()} for row in range(len(batch))]
+
+
+def _stacked(rows: list[Any]) -> NDArray[Any] | DeviceRows:
+    if isinstance(rows[0], DeviceArray):
+        return DeviceRows(rows)
+    return np.ascontiguousarray(rows[0][None]) if len(rows) == 1 else np.stack(rows)
 
 
 def _fail(future: asyncio.Future[Answer], error: EthostreamError) -> None:

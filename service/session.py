@@ -9,7 +9,7 @@ one `Outcome` and one `BehaviorAnswer` per behavior bundle, whatever happens to 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,6 +43,8 @@ from service.video.base import VideoLimits
 
 log = structlog.get_logger("ethostream.session")
 
+DecodeJpeg = Callable[[bytes], Awaitable[NDArray[np.uint8]]]
+"""Returns the pixels of a JPEG; raises `InvalidFrame` or `FrameTooLarge`."""
 Freshness = Literal["all", "latest", "deadline"]
 _INLINE_BYTES = 1 << 20
 """Raw frames up to this size are resized on the event loop: it takes about 0.3 ms, and a hop to
@@ -123,6 +125,7 @@ class LiveSession:
         config: SessionConfig,
         threads: Executor,
         *,
+        decode_jpeg: DecodeJpeg | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         if not options.selections:
@@ -140,6 +143,7 @@ class LiveSession:
         self._config = config
         self._scheduler = scheduler
         self._threads = threads
+        self._decode_jpeg = decode_jpeg
         self._clock = clock
         self._pose = [
             (position, one.loaded)
@@ -315,12 +319,23 @@ class LiveSession:
             frame.encoding in RAW_CHANNELS and len(frame.data) <= _INLINE_BYTES
         )
         if inline:
-            return self._read_and_resize(frame, begun)
+            return self._read_and_resize(frame, begun, None)
+        pixels = None
+        if self._decode_jpeg and isinstance(frame, EncodedFrame) and frame.encoding == "jpeg":
+            try:
+                pixels = await self._decode_jpeg(frame.data)
+            except InvalidFrame as error:
+                raise InvalidFrame(f"frame {frame.frame_index}: {error}") from error
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._read_and_resize, frame, begun)
+        return await loop.run_in_executor(
+            self._threads, self._read_and_resize, frame, begun, pixels
+        )
 
-    def _read_and_resize(self, frame: EncodedFrame | ReadFrame, begun: float) -> _Prepared:
-        pixels = read_frame(frame, self._config.limits)
+    def _read_and_resize(
+        self, frame: EncodedFrame | ReadFrame, begun: float, pixels: NDArray[np.uint8] | None
+    ) -> _Prepared:
+        if pixels is None:
+            pixels = read_frame(frame, self._config.limits)
         size = (pixels.shape[1], pixels.shape[0])
         if self._size is None:
             self._size = size

@@ -63,12 +63,17 @@ class VideoFrame:
     """Presentation time, ns from the stream's own zero."""
     status: FrameStatus
     pixels: NDArray[np.uint8] | None
-    """(H, W, 3) RGB or (H, W) gray; None where the status has no pixels."""
+    """(H, W, 3) RGB or (H, W) gray; None where the status has no pixels, or none were asked for."""
+    inputs: tuple[NDArray[np.uint8], ...] = ()
+    """(h, w, C) of each model input that was asked for; empty where the status has no pixels."""
+    width_px: int = 0
+    """Of the whole frame; 0 where the status has no pixels."""
+    height_px: int = 0
 
     def __repr__(self) -> str:
-        """Show the shape, not the pixels."""
-        shape = None if self.pixels is None else self.pixels.shape
-        return f"VideoFrame({self.frame_index}, {self.status.name}, {shape})"
+        """Show the size, not the pixels."""
+        size = f"{self.width_px}x{self.height_px} px"
+        return f"VideoFrame({self.frame_index}, {self.status.name}, {size})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +42,7 @@ from service.results.formats import write_derived
 from service.results.plan import PlannedVideo
 from service.results.provenance import describe_source, program_version
 from service.results.video_results import ChunkLike
+from service.values import FrameStatus
 
 _TRAIL_FRAMES = 20
 
@@ -58,6 +60,10 @@ class VideoReport:
     """The record first."""
     message: str = ""
     """Why it failed, or what was wrong with the file."""
+    decoder: str = ""
+    """What decoded it, with its version; empty where nothing was decoded now."""
+    statuses: dict[str, int] = field(default_factory=dict)
+    """Frames by what decoding gave: ok, repeated, missing, corrupt."""
 
 
 async def analyze_videos(
@@ -160,6 +166,8 @@ class _Job:
             round(seconds, 3),
             self._files(video),
             finished.message,
+            started.info.decoder,
+            _count_statuses(chunks),
         )
 
     async def _gather(
@@ -226,6 +234,11 @@ class _Job:
     def _files(self, video: PlannedVideo) -> tuple[str, ...]:
         paths = result_paths(video.out, video.stem, self.analyzer.bundles, self.formats)
         return tuple(str(path) for path in (*paths, *([video.overlay] if self.overlay else [])))
+
+
+def _count_statuses(chunks: Sequence[ChunkLike]) -> dict[str, int]:
+    counts = Counter(status for chunk in chunks for status in chunk.status.tolist())
+    return {FrameStatus(status).name.lower(): counts[status] for status in sorted(counts)}
 
 
 class _RateColumn(ProgressColumn):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.commands._shipped import SHIPPED_MODELS, SHIPPED_NAMES
+from service.decoder_names import DECODER_CHOICES
 from service.engine_names import ENGINE_CHOICES, PRECISION_CHOICES
 
 if TYPE_CHECKING:  # the command's options must show without loading the engines
@@ -56,6 +57,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--overlay", action="store_true", help="also draw each video with what was found in it")
     add("--engine", choices=ENGINE_CHOICES, default="auto")
     add("--precision", choices=PRECISION_CHOICES, default="auto")
+    add(
+        "--decoder",
+        choices=DECODER_CHOICES,
+        default="auto",
+        help="what decodes videos here; auto takes the best for each file (default)",
+    )
     add("--crop", metavar="X,Y,W,H", help="part of the frame that the models look at, px")
     add(
         "--dynamic-crop",
@@ -168,7 +175,7 @@ def _open(arguments: argparse.Namespace) -> "AbstractAsyncContextManager[Analyze
     names = arguments.model or (() if arguments.models else SHIPPED_NAMES)
     config = ServiceConfig(
         engine=EngineConfig(engine=arguments.engine, precision=arguments.precision),
-        video=VideoConfig(decode_workers=arguments.parallel),
+        video=VideoConfig(decode_workers=arguments.parallel, decoder=arguments.decoder),
     )
     return open_local(arguments.models or SHIPPED_MODELS, names, config)
 
@@ -185,7 +192,10 @@ def _print(reports: "list[VideoReport]", *, as_json: bool) -> None:
         match one.state:
             case "done":
                 rate = f", {one.frames / one.seconds:.1f} frames/s" if one.seconds else ""
-                print(f"{one.video}: {one.frames} frames{rate}, results {one.files[0]}")
+                print(
+                    f"{one.video}: {one.frames} frames{rate} ({one.decoder}), "
+                    f"results {one.files[0]}"
+                )
                 if one.message:
                     print(f"  {one.message}")
             case "skipped":

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.decoder_names import DECODER_CHOICES
 from service.engine_names import ENGINE_CHOICES, PRECISION_CHOICES
 
 if TYPE_CHECKING:  # the command's options must show without loading the server
@@ -30,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", action="append", metavar="DIR", help="allow videos below DIR")
     parser.add_argument("--engine", choices=ENGINE_CHOICES)
     parser.add_argument("--precision", choices=PRECISION_CHOICES)
+    parser.add_argument("--decoder", choices=DECODER_CHOICES)
     parser.add_argument("--tls-certificate", metavar="PEM")
     parser.add_argument("--tls-key", metavar="PEM")
     parser.add_argument("--tls-client-ca", metavar="PEM", help="ask clients for certificates")
@@ -102,7 +104,10 @@ def _override(config: "ServiceConfig", arguments: argparse.Namespace) -> "Servic
             "load": tuple(arguments.load) if arguments.load else None,
         },
         "engine": {"engine": arguments.engine, "precision": arguments.precision},
-        "video": {"roots": tuple(arguments.root) if arguments.root else None},
+        "video": {
+            "roots": tuple(arguments.root) if arguments.root else None,
+            "decoder": arguments.decoder,
+        },
     }
     for section, values in given.items():
         changes = {name: value for name, value in values.items() if value is not None}

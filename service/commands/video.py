@@ -1,4 +1,4 @@
-"""`ethostream video`: cut, shorten, shrink and check video files."""
+"""`ethostream video`: cut, shorten and shrink video files."""
 
 import argparse
 import json
@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the command's options must show without loading the decoder
-    from service.video_tools import VideoCheck, VideoEdit
+    from service.video_tools import VideoEdit
 
-SUMMARY = "crop, shorten or shrink videos, or check them for damage"
+SUMMARY = "crop, shorten or shrink videos"
 
 _ENDINGS = {"crop": "cropped", "shorten": "short", "downsample": "small"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the four actions."""
+    """Declare the three actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     crop = _edit_action(actions, "crop", "cut out a part of every frame")
     crop.add_argument(
@@ -31,15 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     downsample.add_argument(
         "--frame-rate", type=float, default=0.0, metavar="HZ", help="frames a second to keep"
     )
-    check = actions.add_parser("check", help="decode every frame and tell what is damaged")
-    check.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
-    check.add_argument("--json", action="store_true", help="print JSON, show no progress")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do the action for every video; 1 where one failed or is damaged."""
-    if arguments.action == "check":
-        return _check(arguments)
+    """Do the action for every video; 1 where one failed."""
     from service.video_tools import edit_video
 
     edit = _edit(arguments)
@@ -68,29 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
             + (f"; {damaged} damaged ones left out" if damaged else "")
         )
     return int(any(one["state"] == "failed" for one in reports))
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    from service.video_tools import check_video
-
-    def work(video: Path, show: Callable[[int, int], None]) -> dict[str, Any]:
-        return _check_report(video, check_video(video, on_frame=show))
-
-    reports = _for_each(arguments, work)
-    for one in reports if not arguments.json else []:
-        if one["state"] == "failed":
-            print(f"{one['video']}: FAILED: {one['message']}")
-            continue
-        steps = f"{one['shortest_step_ms']:g} to {one['longest_step_ms']:g} ms"
-        rate = f"variable frame rate, {steps}" if one["is_variable_rate"] else "even frame rate"
-        claimed = one["frames_by_container"] or "an unknown number"
-        print(
-            f"{one['video']}: {one['state']}; frames: container {claimed}, packets "
-            f"{one['frames_by_packet']}, decodable {one['frames_decodable']}; {rate}"
-        )
-        for fault in one["faults"]:
-            print(f"  frame {fault['frame_index']} {fault['status']}: {fault['reason']}")
-    return int(any(one["state"] != "sound" for one in reports))
 
 
 def _edit_action(actions: Any, name: str, summary: str) -> argparse.ArgumentParser:
@@ -196,33 +168,3 @@ def _for_each(
         failed = sum(one["state"] == "failed" for one in reports)
         print(json.dumps({"videos": reports, "failed": failed}))
     return reports
-
-
-def _check_report(video: Path, found: "VideoCheck") -> dict[str, Any]:
-    return {
-        "video": str(video),
-        "state": "sound" if found.is_sound else "damaged",
-        "codec": found.info.codec,
-        "width_px": found.info.width_px,
-        "height_px": found.info.height_px,
-        "frame_rate_hz": found.info.frame_rate_hz,
-        "frames_by_container": found.frames_by_container,
-        "frames_by_packet": found.frames_by_packet,
-        "frames_decodable": found.frames_decodable,
-        "frames_damaged": found.frames_damaged,
-        "frames_missing": found.frames_missing,
-        "claims_truly": found.claims_truly,
-        "is_variable_rate": found.is_variable_rate,
-        "uneven_steps": found.uneven_steps,
-        "shortest_step_ms": round(found.shortest_step_ns / 1e6, 3),
-        "longest_step_ms": round(found.longest_step_ns / 1e6, 3),
-        "duration_s": round(found.duration_ns / 1e9, 6),
-        "faults": [
-            {
-                "frame_index": one.frame_index,
-                "status": one.status.name,
-                "reason": one.reason,
-            }
-            for one in found.faults
-        ],
-    }

@@ -6,7 +6,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from service.engine.device import DeviceRows
+
 Tensors = dict[str, NDArray[np.generic]]
+DeviceTensors = dict[str, DeviceRows]
+"""What engines of the GPU take as well: rows that are there already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +52,12 @@ class Engine(Protocol):
         Raises:
             EngineFailed: the runtime refused the batch, for example for its shape.
         """
+        ...
+
+
+class DeviceEngine(Engine, Protocol):
+    """An engine of the GPU, which also takes rows that are there already."""
+
+    def run(self, inputs: Tensors | DeviceTensors) -> Tensors:
+        """See `Engine.run`; rows of the GPU are let go when it returns."""
         ...

@@ -91,6 +91,14 @@ class Stream:
         """Wait until everything that was put on the stream is done."""
         call(self._runtime.cudaStreamSynchronize, self.handle)
 
+    def mark(self) -> "Event":
+        """Return a mark behind everything that was put on the stream so far."""
+        return Event(self)
+
+    def wait_for(self, event: "Event") -> None:
+        """Let what is put on the stream from now on wait for a mark on another stream."""
+        call(self._runtime.cudaStreamWaitEvent, self.handle, event.handle, 0)
+
     def record(self, work: Callable[[], None]) -> "Recording":
         """Record what `work` puts on the stream, to be launched again as one CUDA graph."""
         runtime = self._runtime
@@ -101,6 +109,38 @@ class Stream:
         finally:  # the stream stays unusable until the capture has ended
             graph = call(runtime.cudaStreamEndCapture, self.handle)
         return Recording(self, graph)
+
+
+class Event:
+    """A mark on a stream, which others can wait for."""
+
+    def __init__(self, stream: Stream) -> None:
+        from cuda.bindings import runtime
+
+        self._runtime = runtime
+        self.handle = call(runtime.cudaEventCreateWithFlags, runtime.cudaEventDisableTiming)
+        weakref.finalize(self, runtime.cudaEventDestroy, self.handle)
+        call(runtime.cudaEventRecord, self.handle, stream.handle)
+
+    def wait(self) -> None:
+        """Let the host wait until the stream has come past it."""
+        call(self._runtime.cudaEventSynchronize, self.handle)
+
+
+def copy_on_device(to: int, source: int, size_bytes: int, stream: Stream) -> None:
+    """Copy within the GPU's memory, in the order of the stream."""
+    from cuda.bindings import runtime
+
+    kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+    call(runtime.cudaMemcpyAsync, to, source, size_bytes, kind, stream.handle)
+
+
+def copy_to_host(array: NDArray[Any], source: int) -> None:
+    """Copy from the GPU's memory into a contiguous array; the host waits."""
+    from cuda.bindings import runtime
+
+    kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+    call(runtime.cudaMemcpy, array.ctypes.data, source, array.nbytes, kind)
 
 
 class Recording:

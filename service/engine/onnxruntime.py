@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from service.engine.base import Tensors, TensorSpec
+from service.engine.base import DeviceTensors, Tensors, TensorSpec
 from service.engine.cache import cache_folder
+from service.engine.cuda import Stream, find_gpu
+from service.engine.device import DeviceRows
 from service.errors import EngineFailed, EngineUnavailable
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
@@ -31,19 +33,23 @@ class OnnxRuntimeEngine:
         # Spinning threads would take the cores from decoding and from gRPC between two batches.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        self._session = _open(graph, options, device, precision)
+        # All work goes on one stream, behind the copies of rows that are on the device already.
+        stream = None if device == "cpu" else _open_stream()
+        self._session = _open(graph, options, device, precision, stream)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self._output_names = [spec.name for spec in self.outputs]
-        self._bound = None if device == "cpu" else BoundSession(self._session, "cuda")
+        self._bound = None if device == "cpu" else BoundSession(self._session, "cuda", stream)
 
-    def run(self, inputs: Tensors) -> Tensors:
-        """See `Engine.run`."""
+    def run(self, inputs: Tensors | DeviceTensors) -> Tensors:
+        """See `Engine.run`, and `DeviceEngine.run` on a GPU."""
         try:
             if self._bound is not None:
                 values = self._bound.run(inputs)
             else:
                 values = self._session.run(self._output_names, inputs)
+        except EngineFailed:
+            raise
         except Exception as error:  # the binding raises its own unexported classes
             raise EngineFailed(f"ONNX Runtime could not compute a batch: {error}") from error
         return dict(zip(self._output_names, values, strict=True))
@@ -52,14 +58,21 @@ class OnnxRuntimeEngine:
 class BoundSession:
     """Runs a session on buffers of its device that are made once for each shape of a batch."""
 
-    def __init__(self, session: ort.InferenceSession, device: str) -> None:
+    def __init__(
+        self, session: ort.InferenceSession, device: str, stream: Stream | None = None
+    ) -> None:
+        """Take a session, its device and the stream that it computes on."""
         self._session = session
         self._device = device
+        self._stream = stream
         self._names = [node.name for node in session.get_outputs()]
         self._bindings: dict[tuple[Any, ...], tuple[Any, dict[str, Any]]] = {}
 
-    def run(self, inputs: Tensors) -> list[Any]:
-        """Return the outputs in the graph's order, each a fresh array on the host."""
+    def run(self, inputs: Tensors | DeviceTensors) -> list[Any]:
+        """Return the outputs in the graph's order, each a fresh array on the host.
+
+        Then the stream has come past everything, and rows of the device may be let go.
+        """
         key = tuple((name, array.shape) for name, array in inputs.items())
         if key not in self._bindings:
             if len(self._bindings) >= _MOST_SHAPES:
@@ -67,15 +80,24 @@ class BoundSession:
             self._bindings[key] = self._bind(inputs)
         binding, values = self._bindings[key]
         for name, array in inputs.items():
-            values[name].update_inplace(np.ascontiguousarray(array))
+            if isinstance(array, DeviceRows):
+                if self._stream is None:
+                    raise EngineFailed(
+                        "rows of the GPU need its stream; run `uv pip install cuda-bindings`"
+                    )
+                array.gather(values[name].data_ptr(), self._stream)
+            else:
+                values[name].update_inplace(np.ascontiguousarray(array))
         self._session.run_with_iobinding(binding)
         outputs: list[Any] = binding.copy_outputs_to_cpu()
         return outputs
 
-    def _bind(self, inputs: Tensors) -> tuple[Any, dict[str, Any]]:
+    def _bind(self, inputs: Tensors | DeviceTensors) -> tuple[Any, dict[str, Any]]:
         binding = self._session.io_binding()
         values = {
-            name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self._device, 0)
+            name: ort.OrtValue.ortvalue_from_shape_and_type(
+                array.shape, array.dtype, self._device, 0
+            )
             for name, array in inputs.items()
         }
         for name, value in values.items():
@@ -85,7 +107,18 @@ class BoundSession:
         return binding, values
 
 
-def _open(graph: Path, options: Any, device: str, precision: str) -> ort.InferenceSession:
+def _open_stream() -> Stream | None:
+    """Return a stream on the GPU; None where it cannot be had: the session tells why, or works."""
+    try:
+        find_gpu()
+    except EngineUnavailable:
+        return None
+    return Stream()
+
+
+def _open(
+    graph: Path, options: Any, device: str, precision: str, stream: Stream | None
+) -> ort.InferenceSession:
     """Open a session on exactly the wanted device, or refuse.
 
     ONNX Runtime itself only warns and computes on the CPU where a provider cannot be set up.
@@ -99,9 +132,10 @@ def _open(graph: Path, options: Any, device: str, precision: str) -> ort.Inferen
         )
     if device != "cpu":
         _load_gpu_libraries()
-    settings = {_CUDA: _cuda_options(), _CPU: {}}
+    ours = {} if stream is None else {"user_compute_stream": str(int(stream.handle))}
+    settings: dict[str, dict[str, str]] = {_CUDA: _cuda_options() | ours, _CPU: {}}
     if device == "tensorrt":
-        settings[_TENSORRT] = _tensorrt_options(precision)
+        settings[_TENSORRT] = _tensorrt_options(precision) | ours
     session = ort.InferenceSession(
         str(graph), options, providers=[(name, settings[name]) for name in wanted]
     )

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from service.engine.base import Tensors, TensorSpec
+from service.engine.base import DeviceTensors, Tensors, TensorSpec
 from service.errors import EngineFailed
 
 
-def check_rows(inputs: Tensors, specs: Sequence[TensorSpec], engine: str) -> int:
+def check_rows(inputs: Tensors | DeviceTensors, specs: Sequence[TensorSpec], engine: str) -> int:
     """Return the number of rows of a batch whose arrays are what the engine takes.
 
     Raises:
@@ -19,7 +19,7 @@ def check_rows(inputs: Tensors, specs: Sequence[TensorSpec], engine: str) -> int
         raise EngineFailed(
             f"{engine} takes the inputs {', '.join(wanted)} and was given {', '.join(inputs)}"
         )
-    rows = len(next(iter(inputs.values())))
+    rows = count_rows(inputs)
     for name, array in inputs.items():
         spec = wanted[name]
         sizes = zip(array.shape[1:], spec.shape[1:], strict=False)
@@ -33,15 +33,23 @@ def check_rows(inputs: Tensors, specs: Sequence[TensorSpec], engine: str) -> int
     return rows
 
 
+def count_rows(inputs: Tensors | DeviceTensors) -> int:
+    """Return the number of rows of a batch: that of its longest array."""
+    return max(len(array) for array in inputs.values())
+
+
 def bucket_for(rows: int, buckets: Sequence[int]) -> int:
     """Return the smallest bucket that holds `rows`; at most the largest may be asked for."""
     return min(size for size in buckets if size >= rows)
 
 
-def split_rows(inputs: Tensors, rows: int, largest: int) -> Iterator[Tensors]:
+def split_rows(
+    inputs: Tensors | DeviceTensors, rows: int, largest: int
+) -> Iterator[Tensors | DeviceTensors]:
     """Cut a batch into parts of at most `largest` rows."""
     for first in range(0, rows, largest):
-        yield {name: array[first : first + largest] for name, array in inputs.items()}
+        part = slice(first, first + largest)
+        yield {name: array[part] for name, array in inputs.items()}  # type: ignore[misc]
 
 
 def joined(parts: Sequence[Tensors]) -> Tensors:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import structlog
 
-from service.engine.base import Tensors, TensorSpec
+from service.engine.base import DeviceTensors, Tensors, TensorSpec
 from service.engine.cuda import Buffer, Recording, Stream, find_gpu
-from service.engine.rows import bucket_for, check_rows, joined, split_rows
+from service.engine.device import DeviceRows
+from service.engine.rows import bucket_for, check_rows, count_rows, joined, split_rows
 from service.engine.tensorrt_library import Library, load_library
 from service.errors import BundleInvalid, EngineFailed, EngineUnavailable
 
@@ -56,14 +57,14 @@ class TensorRtEngine:
             )
         }
 
-    def run(self, inputs: Tensors) -> Tensors:
-        """See `Engine.run`; numbers of rows between two buckets are filled up to the next."""
+    def run(self, inputs: Tensors | DeviceTensors) -> Tensors:
+        """See `DeviceEngine.run`; numbers of rows between two buckets are filled up to the next."""
         rows = check_rows(inputs, self.inputs, self.engine)
         parts = [self._run(part) for part in split_rows(inputs, rows, max(self._buckets))]
         return joined(parts)
 
-    def _run(self, inputs: Tensors) -> Tensors:
-        rows = len(next(iter(inputs.values())))
+    def _run(self, inputs: Tensors | DeviceTensors) -> Tensors:
+        rows = count_rows(inputs)
         return self._buckets[bucket_for(rows, tuple(self._buckets))].run(inputs, rows)
 
     def _spec(self, name: str) -> TensorSpec:
@@ -108,10 +109,15 @@ class _Bucket:
         for name, buffer in (*self._inputs.items(), *self._outputs.items()):
             self._context.set_tensor_address(name, buffer.address)
 
-    def run(self, inputs: Tensors, rows: int) -> Tensors:
+    def run(self, inputs: Tensors | DeviceTensors, rows: int) -> Tensors:
         """Compute `rows` rows; the others of the bucket hold what was there before."""
         for name, array in inputs.items():
-            self._inputs[name].host[:rows] = array
+            buffer = self._inputs[name]
+            if isinstance(array, DeviceRows):
+                array.gather(buffer.address, self._stream)
+            else:
+                buffer.host[:rows] = array
+                buffer.upload(self._stream)
         if self._recording is not None:
             self._recording.launch()
         else:
@@ -133,8 +139,6 @@ class _Bucket:
             log.warning("no CUDA graph of this engine", rows=self.rows, reason=str(error))
 
     def _put_on_stream(self) -> None:
-        for buffer in self._inputs.values():
-            buffer.upload(self._stream)
         if not self._context.execute_async_v3(int(self._stream.handle)):
             raise EngineFailed("TensorRT could not compute a batch; its log says why")
         for buffer in self._outputs.values():

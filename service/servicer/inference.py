@@ -240,7 +240,7 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
         acknowledgements: "asyncio.Queue[pb2.ChunkAcknowledgement]",
     ) -> None:
         """Offer all that the client sends; whatever ends the reading, the session is finished."""
-        chunks = _ChunkReader(session, acknowledgements)
+        chunks = _ChunkReader(session, acknowledgements, self._runtime.config.video.decoder)
         try:
             async for request in requests:
                 kind = request.WhichOneof("request")
@@ -354,10 +354,14 @@ class _ChunkReader:
     """Decodes a chunked stream and offers its frames, numbered from 0 in presentation order."""
 
     def __init__(
-        self, session: LiveSession, acknowledgements: "asyncio.Queue[pb2.ChunkAcknowledgement]"
+        self,
+        session: LiveSession,
+        acknowledgements: "asyncio.Queue[pb2.ChunkAcknowledgement]",
+        decoder: str,
     ) -> None:
         self._session = session
         self._acknowledgements = acknowledgements
+        self._name = decoder
         self._decoder: ChunkDecoder | None = None
         self._codec = ""
         self._last_chunk = -1
@@ -374,7 +378,7 @@ class _ChunkReader:
         codec = converters.to_codec(chunk)
         if self._decoder is None:
             self._codec = codec
-            self._decoder = ChunkDecoder(codec)
+            self._decoder = ChunkDecoder(codec, decoder=self._name)
         if codec != self._codec:
             raise InvalidRequest(
                 f"chunk {chunk.chunk_index} is {codec}, but the stream began with {self._codec}; "

@@ -1,9 +1,14 @@
 """From video files, stills and encoded chunks to frames.
 
 `DecodeWorkers` reads files in worker processes: `base` is the contract; `pyav` the decoder with
-`packets` (its index), `ledger` (row order) and `pixels`; `worker` the program of a worker process,
-`process` the server's hold on it, `workers` the pool; `messages` and `ring` lie between. `still`
-reads JPEG and PNG, `pictures` folders of picture files, `chunks` and `stream` live streams.
+`containers`, `packets` (its index, with `checksums`), `ledger` (row order), `pixels` and `inputs`
+(of models, made where a file is decoded); `worker` the program of a worker process, `process` the
+server's hold on it, `workers` the pool; `messages` and `ring` lie between. `still` reads JPEG and
+PNG, `pictures` folders of picture files, `chunks` and `stream` live streams.
+
+`ladder` chooses the decoder of each file. `dali` (with `dali_graph`) and `nvcodec` decode on GPUs
+(`nvdec` says what these can) the `stretches` of a file that PyAV has open, and `guarded` holds them
+to PyAV's index. `jpegs` and `dali_jpeg` decode the JPEG frames of several live streams together.
 """
 
 from typing import TYPE_CHECKING, Any

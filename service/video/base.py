@@ -2,10 +2,16 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from service.errors import FrameTooLarge, InvalidConfig
 from service.values import FrameStatus, VideoFrame, VideoInfo
+
+if TYPE_CHECKING:  # whoever decodes on the CPU does without it
+    from service.engine.device import DeviceArray
 
 Color = Literal["rgb", "gray"]
 ChunkCodec = Literal["h264", "hevc", "mjpeg"]
@@ -45,6 +51,36 @@ class VideoLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFormat:
+    """How the pictures of a file are stored, as its first one tells."""
+
+    pixel_format: str
+    """FFmpeg's name, such as yuv420p."""
+    width_px: int
+    height_px: int
+    matrix: int
+    """AVCOL_SPC_ number of the color matrix; 2 where the stream names none."""
+    color_range: int
+    """AVCOL_RANGE_ number; 0 where the stream names none."""
+    is_interlaced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInputs:
+    """What a decoder makes of a picture that resizes on its own device."""
+
+    arrays: "tuple[NDArray[np.uint8] | DeviceArray, ...]"
+    """(h, w, C) of each input that was asked for, on the host or where it was made."""
+
+    def on_host(self) -> tuple[NDArray[np.uint8], ...]:
+        """Return them in memory of the host."""
+        return tuple(
+            one if isinstance(one, np.ndarray) else np.asarray(one.to_host(), np.uint8)
+            for one in self.arrays
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class FrameFault:
     """Why a frame has no pixels."""
 
@@ -80,7 +116,7 @@ class VideoReader(Protocol):
     def __aiter__(self) -> AsyncIterator[VideoFrame]:
         """Return the rows.
 
-        A row's `pixels` lie in memory that the decoder writes again: they are valid until the
-        next step of the iteration, or the end of the reader; copy what is kept longer.
+        A row's `pixels` and `inputs` lie in memory that the decoder writes again: they are valid
+        until the next step of the iteration, or the end of the reader; copy what is kept longer.
         """
         ...

@@ -38,6 +38,7 @@ class ChunkDecoder:
         color: Color = "rgb",
         limits: VideoLimits | None = None,
         workers: DecodeWorkers | None = None,
+        decoder: str = "auto",
     ) -> None:
         """Take the codec: h264 and hevc as Annex B byte streams, mjpeg as JPEGs in a row.
 
@@ -47,8 +48,11 @@ class ChunkDecoder:
             limits: the largest picture that is decoded.
             workers: pool that lends the process, which waits if it has none free; None starts
                 a process apart.
+            decoder: one of `DECODER_CHOICES`; all but nvcodec mean PyAV, which is here at once and
+                holds no frame back, and MJPEG is PyAV's in any case.
         """
-        self._job = messages.OpenChunks(codec, color, limits or VideoLimits())
+        name = "nvcodec" if decoder == "nvcodec" and codec != "mjpeg" else "pyav"
+        self._job = messages.OpenChunks(codec, color, limits or VideoLimits(), name)
         self._workers = workers
         self._worker: Worker | None = None
         self._stack = AsyncExitStack()
@@ -96,9 +100,10 @@ class ChunkDecoder:
                     return DecodedChunk(frames, answer.packets_corrupt, answer.message)
                 if isinstance(answer, messages.Failed):
                     raise to_error(answer)
-                assert isinstance(answer, messages.Row), "frames come before the end of a feed"
-                frames.append(_own(worker.frame(answer)))
-                worker.free(answer)
+                assert isinstance(answer, messages.Rows), "frames come before the end of a feed"
+                for row in answer.rows:
+                    frames.append(_own(worker.frame(row)))
+                    worker.free(row)
         except WorkerDied as death:
             raise DecoderFailed(
                 f"{death} on a chunk of {len(message.data)} bytes; begin again with a key frame"

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from service.video.packets import DISPOSABLE, EMPTY, KEY, PacketIndex
+from service.video.packets import DISPOSABLE, EMPTY, KEY, NOT_CODED, PacketIndex
 
 Picture = TypeVar("Picture")
 Picture_co = TypeVar("Picture_co", covariant=True)
@@ -56,14 +57,15 @@ class Ledger(Protocol[Picture]):
 class _Judge:
     """Follows the packets in file order, in which they refer to each other."""
 
-    def __init__(self, index: PacketIndex, start: int) -> None:
+    def __init__(self, index: PacketIndex, ranks: NDArray[np.int32], start: int) -> None:
         self._flags = index.flags
-        self._ranks = index.ranks
+        self._ranks = ranks
         self._arrived: dict[int, bool] = {}
         self._refused: set[int] = set()
         self._suspects: set[int] = set()
         self._damage_ends = 0
         self._key_rank = -1
+        self._last_key_rank = -1
         self.low = start
         """All positions below are judged."""
 
@@ -88,7 +90,7 @@ class _Judge:
             elif self._ranks.item(self.low) < 0:
                 is_damaged = False
             elif self.low < fed:
-                is_damaged = True
+                is_damaged = not flags & NOT_CODED
             else:
                 return
             self._judge(self.low, flags, is_damaged)
@@ -105,14 +107,18 @@ class _Judge:
         if flags & KEY:
             # Pictures shown before a key frame and stored after it may refer to those before it.
             was_damaged = position < self._damage_ends
-            self._key_rank = self._ranks.item(position) if was_damaged else -1
+            self._last_key_rank = self._ranks.item(position)
+            self._key_rank = self._last_key_rank if was_damaged else -1
             self._damage_ends = 0
         rank = self._ranks.item(position)
         follows_damage = position < self._damage_ends or 0 <= rank < self._key_rank
         if rank >= 0 and (is_damaged or follows_damage):
             self._suspects.add(position)
         if is_damaged and not flags & DISPOSABLE:
-            self._damage_ends = position + _MAX_SUSPECT
+            if 0 <= rank < self._last_key_rank:
+                self._key_rank = self._last_key_rank  # none that is shown after it refers to it
+            else:
+                self._damage_ends = position + _MAX_SUSPECT
 
 
 class TimeLedger(Generic[Picture]):
@@ -120,10 +126,10 @@ class TimeLedger(Generic[Picture]):
 
     def __init__(self, index: PacketIndex, first_rank: int, start: int) -> None:
         self._shown = index.shown
-        self._ranks = index.ranks
+        self._ranks = index.ranks  # 4 bytes a packet, held once
         self._next = first_rank
         self._pictures: dict[int, Picture] = {}
-        self._judge = _Judge(index, start)
+        self._judge = _Judge(index, self._ranks, start)
 
     def add(self, position: int, picture: Picture, *, is_damaged: bool) -> None:
         """See `Ledger`."""
@@ -155,8 +161,9 @@ class DecoderLedger(Generic[Picture]):
     """
 
     def __init__(self, index: PacketIndex) -> None:
-        self._is_shown = index.ranks >= 0
-        self._judge = _Judge(index, 0)
+        ranks = index.ranks
+        self._is_shown = ranks >= 0
+        self._judge = _Judge(index, ranks, 0)
         self._listed = 0  # positions below are among the pictures, given out or lost
         self._pictures: deque[tuple[int, Picture]] = deque()
         self._here: set[int] = set()
@@ -209,7 +216,7 @@ def find_start(index: PacketIndex, first_rank: int) -> int:
     This is one key frame more than needed: after a key frame of an open group of pictures or of
     an intra refresh, the first pictures are not exact yet.
     """
-    if not index.by_time or first_rank == 0 or first_rank >= len(index.shown):
+    if not (index.by_time and index.can_seek) or first_rank == 0 or first_rank >= len(index.shown):
         return 0
     needed = int(index.shown[first_rank:].min())
     keys = np.flatnonzero(index.flags[: needed + 1] & KEY)

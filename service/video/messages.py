@@ -6,8 +6,10 @@ from collections import deque
 
 import msgspec
 
+from service.bundle import InputSpec
 from service.values import VideoInfo
 from service.video.base import ChunkCodec, Color, VideoLimits
+from service.video.ring import Shapes
 
 _LENGTH = struct.Struct("<I")
 _DESCRIPTOR = struct.Struct("@i")
@@ -18,13 +20,20 @@ class OpenFile(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the worker: read a file."""
 
     path: str
-    color: Color
+    color: Color | None
+    """None where only `inputs` are wanted."""
     first_frame: int
     frame_limit: int | None
     limits: VideoLimits
     threads: int
+    inputs: tuple[InputSpec, ...] = ()
+    """Made after the full pixels, from `crop`."""
+    crop: tuple[int, int, int, int] | None = None
+    """x, y, width, height in px; None takes all of a frame."""
     pictures: tuple[str, ...] = ()
     """Paths of the pictures to read instead, where `path` is their folder."""
+    decoder: str = "auto"
+    """One of `DECODER_CHOICES`."""
 
 
 class OpenChunks(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -33,6 +42,8 @@ class OpenChunks(msgspec.Struct, frozen=True, array_like=True, tag=True):
     codec: ChunkCodec
     color: Color
     limits: VideoLimits
+    decoder: str = "pyav"
+    """pyav or nvcodec."""
 
 
 class Ring(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -42,10 +53,10 @@ class Ring(msgspec.Struct, frozen=True, array_like=True, tag=True):
     slot_bytes: int
 
 
-class FreeSlot(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """To the worker: the frame in this slot is not needed any more."""
+class FreeSlots(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """To the worker: the frames in these slots are not needed any more."""
 
-    slot: int
+    slots: list[int]
 
 
 class Feed(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -65,23 +76,33 @@ class Opened(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the server: the file can be read."""
 
     info: VideoInfo
+    passed_over: dict[str, str] = {}
+    """Decoders of this machine that come before this one, and why each does not take the file."""
 
 
 class NeedRing(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """To the server: frames of this size come; answered by `Ring`."""
+    """To the server: frames of these arrays come; answered by `Ring`."""
 
-    shape: tuple[int, ...]
+    shapes: Shapes
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """To the server: one frame, or the news that there is none."""
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """One frame, or the news that there is none."""
 
     frame_index: int
     pts_ns: int
     status: int
     slot: int
     """-1 without pixels."""
+    size: tuple[int, int]
+    """Width and height of the whole frame, px; zeros without pixels."""
     reason: str
+
+
+class Rows(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """To the server: the next frames, several at once since a message costs more than a frame."""
+
+    rows: list[Row]
 
 
 class Beat(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -98,6 +119,9 @@ class Fed(msgspec.Struct, frozen=True, array_like=True, tag=True):
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the server: the file has no more rows; the worker is free."""
 
+    note: str = ""
+    """What PyAV decoded in place of the file's decoder, and why."""
+
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the server: the job cannot go on; the worker is free."""
@@ -111,8 +135,8 @@ class Stopped(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the server: the job was left; the worker is free."""
 
 
-ToWorker = OpenFile | OpenChunks | Ring | FreeSlot | Feed | Stop
-ToServer = Opened | NeedRing | Row | Beat | Fed | Done | Failed | Stopped
+ToWorker = OpenFile | OpenChunks | Ring | FreeSlots | Feed | Stop
+ToServer = Opened | NeedRing | Rows | Beat | Fed | Done | Failed | Stopped
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker = msgspec.msgpack.Decoder(ToWorker)

@@ -5,7 +5,7 @@ a decoder drops is known by its own number and never moves the frames after it.
 """
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidVideo
+from service.video.checksums import is_ffv1_intact
 
 NO_TIME = np.iinfo(np.int64).min
 """Stands for a time that the container does not give."""
@@ -29,9 +30,16 @@ EMPTY = 16
 """Zero bytes: the picture before it is shown again."""
 DISPOSABLE = 32
 """No other picture refers to it."""
+LOST = 64
+"""Listed by the container, but not found where it says: the demuxer gives no such packet."""
+NOT_CODED = 128
+"""Says that the picture before it is shown again (MPEG-4 part 2), unless one comes of it."""
 
 # A codec holds back 16 frames at most; a time stamp that moves a packet by more is not a time.
 _MAX_REORDER = 32
+_CHUNK_HEADER_BYTES = 8
+_MAX_B_FRAMES = 4  # in a row, as encoders for AVI make them
+_MAX_NOT_CODED_BYTES = 32
 # Read errors in a row after which the rest of a file is given up.
 _MAX_READ_ERRORS = 100
 
@@ -45,19 +53,30 @@ class PacketIndex:
     pts: NDArray[np.int64]
     """(P,) in units of the stream's time base; `NO_TIME` where not given."""
     flags: NDArray[np.uint8]
-    """(P,) KEY, DISCARD, HIDDEN, DAMAGED, EMPTY, DISPOSABLE bits."""
-    shown: NDArray[np.int64]
+    """(P,) KEY, DISCARD, HIDDEN, DAMAGED, EMPTY, DISPOSABLE, LOST, NOT_CODED bits."""
+    shown: NDArray[np.int32]
     """(S,) file positions of packets that are shown, in presentation order (by time), or in
     file order where `by_time` is false."""
     by_time: bool
     """False where times do not give the order: the decoder's order is the presentation order."""
     missing: int
     """Frames that the container lists after the end of the file's data."""
+    can_seek: bool = True
+    """False where the container's own index is wrong: every reading starts at the first packet."""
 
     @property
-    def ranks(self) -> NDArray[np.int64]:
+    def times(self) -> NDArray[np.int64]:
+        """(S,) presentation times, rising, in units of the time base; empty where not all have one.
+
+        Without presentation times, the packets' times in rising order are those of the frames.
+        """
+        times = np.sort(self.pts[self.shown])
+        return np.empty(0, np.int64) if len(times) and times[0] == NO_TIME else times
+
+    @property
+    def ranks(self) -> NDArray[np.int32]:
         """(P,) place of each packet in presentation order; -1 where it is not shown."""
-        ranks = np.full(len(self.pts), -1, np.int64)
+        ranks = np.full(len(self.pts), -1, np.int32)
         ranks[self.shown] = np.arange(len(self.shown))
         return ranks
 
@@ -66,6 +85,9 @@ def read_packets(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> Iterator[av.Packet]:
     """Yield the packets of a stream in file order; steps over read errors, ends at the last."""
+    for other in container.streams:
+        if other is not stream:
+            other.discard = av.stream.Discard.all  # sound is not even read
     errors = 0
     while errors < _MAX_READ_ERRORS:
         try:
@@ -86,13 +108,19 @@ def index_packets(
     Raises:
         InvalidVideo: there are none.
     """
-    pts, flags = array("q"), bytearray()
+    pts, flags, places = array("q"), bytearray(), array("q")
+    intact = bytearray()  # of FFV1, whose packets have checksums
+    is_avi = container.format.name == "avi"
     codec = stream.codec_context.codec.canonical_name
     size_bytes = path.stat().st_size
     for packet in read_packets(container, stream):
         time = packet.pts if packet.pts is not None else packet.dts
         pts.append(NO_TIME if time is None else time)
         flags.append(_flags(packet, codec))
+        if is_avi:
+            places.append(packet.pos)
+        if codec == "ffv1":
+            intact.append(is_ffv1_intact(memoryview(packet)))
         if len(pts) % 64 == 0:
             progress()
         if len(pts) > size_bytes:
@@ -106,13 +134,88 @@ def index_packets(
             "never written to, record it again"
         )
     times = np.frombuffer(pts, np.int64)
-    bits = np.frombuffer(bytes(flags), np.uint8)
+    bits = np.frombuffer(flags, np.uint8)
+    if any(intact):  # else the encoder left the checksums out
+        bits[np.frombuffer(intact, np.uint8) == 0] |= DAMAGED
+    can_seek = True
+    if is_avi and not _is_listed(stream, places):
+        found = np.frombuffer(places, np.int64)
+        times, bits, can_seek = _reconcile(stream, times, bits, found, size_bytes)
     kept = np.flatnonzero(bits & (DISCARD | HIDDEN) == 0)
     by_time = _times_give_order(container, stream, times[kept])
     order = np.argsort(times[kept], kind="stable") if by_time else np.arange(len(kept))
-    return PacketIndex(
-        times, bits, kept[order], by_time, _count_missing(container, stream, path, len(pts))
+    missing = _count_missing(container, stream, path, len(times))
+    return PacketIndex(times, bits, kept[order].astype(np.int32), by_time, missing, can_seek)
+
+
+def find_rate_hz(stream: av.VideoStream, times: NDArray[np.int64]) -> float:
+    """Return the average frame rate, Hz; 0 where nothing tells it.
+
+    It is the container's word, but where that would make frames come faster than they do (some
+    name the rate of their clock), it is that of the frames.
+
+    Args:
+        stream: whose container tells a rate.
+        times: (S,) of the frames, rising, in units of its time base.
+    """
+    claimed = stream.average_rate or stream.guessed_rate
+    if len(times) > 1 and claimed and stream.time_base:
+        shortest = int(np.diff(times).min())
+        if 1 / (claimed * stream.time_base) < shortest - 1:
+            return float((len(times) - 1) / (int(times[-1] - times[0]) * stream.time_base))
+    return float(claimed) if claimed else 0.0
+
+
+def _is_listed(stream: av.VideoStream, places: Collection[int]) -> bool:
+    """Whether the index of an AVI file lists exactly the packets that were found."""
+    entries = stream.index_entries
+    return len(entries) == len(places) and all(
+        entry.pos + _CHUNK_HEADER_BYTES == place
+        for entry, place in zip(entries, places, strict=True)
     )
+
+
+def _reconcile(
+    stream: av.VideoStream,
+    times: NDArray[np.int64],
+    bits: NDArray[np.uint8],
+    places: NDArray[np.int64],
+    size_bytes: int,
+) -> tuple[NDArray[np.int64], NDArray[np.uint8], bool]:
+    """Return times and flags with those packets that the index of an AVI file lists in addition.
+
+    Where the header of a chunk is damaged, the demuxer goes on at the next one that it finds, and
+    counts on from there: all frames after it would come under wrong numbers. Where the index
+    itself is damaged, what is sought by it comes under wrong numbers: the third value is False.
+    """
+    numbers = (
+        number
+        for entry in stream.index_entries
+        if entry.size
+        for number in (entry.pos + _CHUNK_HEADER_BYTES, entry.timestamp)
+    )
+    listed = np.fromiter(numbers, np.int64).reshape(-1, 2)
+    absent = ~np.isin(listed[:, 0], places)
+    lost = listed[absent & (listed[:, 0] < size_bytes)]
+    if not len(lost) or len(lost) == len(listed) or times.min() == NO_TIME:
+        return times, bits, np.array_equal(listed[:, 0], places)
+    order = np.argsort(np.append(places, lost[:, 0]), kind="stable")
+    marked = np.append(bits, np.full(len(lost), LOST | DAMAGED, np.uint8))[order]
+    is_lost = marked & LOST != 0
+    # AVI counts frames, so those that were lost have the numbers that are left.
+    counted = np.append(times, np.zeros(len(lost), np.int64))[order] + np.cumsum(is_lost)
+    free = set(range(int(counted.min()), int(counted.max()) + len(lost) + 1))
+    free.difference_update(counted[~is_lost].tolist())
+    begin = listed[listed[:, 0] == places[0], 1]
+    delay = int(times[0] - begin[0]) if len(begin) else 0
+    lost_times = lost[np.argsort(lost[:, 0], kind="stable"), 1] + delay
+    for position, expected in zip(np.flatnonzero(is_lost), lost_times.tolist(), strict=True):
+        counted[position] = min(free, key=lambda time: abs(time - expected))
+        free.remove(int(counted[position]))
+        if stream.codec_context.has_b_frames:
+            # Times are guessed from the packets around, so that those before it may be moved, too.
+            marked[max(0, position - _MAX_B_FRAMES) : position] |= DAMAGED
+    return counted, marked, False
 
 
 def _flags(packet: av.Packet, codec: str) -> int:
@@ -124,6 +227,7 @@ def _flags(packet: av.Packet, codec: str) -> int:
         (DAMAGED, packet.is_corrupt),
         (EMPTY, packet.size == 0),
         (DISPOSABLE, packet.is_disposable),
+        (NOT_CODED, codec == "mpeg4" and _is_not_coded(packet)),
     )
     return sum(bit for bit, is_set in bits if is_set)
 
@@ -144,6 +248,18 @@ def _is_hidden(packet: av.Packet, codec: str) -> bool:
     return not show_existing and not show_frame
 
 
+def _is_not_coded(packet: av.Packet) -> bool:
+    """Whether an MPEG-4 packet is the header of a P-VOP with nothing behind it.
+
+    Recorders write one where a frame was dropped (ISO/IEC 14496-2, 6.2.5: vop_coded is 0).
+    """
+    if packet.size > _MAX_NOT_CODED_BYTES:
+        return False
+    data = bytes(packet)
+    begin = data.rfind(b"\x00\x00\x01\xb6") + 4
+    return 4 <= begin < len(data) <= begin + 4 and data[begin] >> 6 == 1
+
+
 def _times_give_order(
     container: av.container.InputContainer, stream: av.VideoStream, times: NDArray[np.int64]
 ) -> bool:
@@ -153,7 +269,10 @@ def _times_give_order(
     if container.format.name == "avi" and rising and stream.codec_context.has_b_frames:
         return False  # AVI has no presentation times: these are only the packets' numbers
     order = np.argsort(times, kind="stable")
-    return int(np.abs(order - np.arange(len(order))).max()) <= _MAX_REORDER
+    moves = np.abs(order - np.arange(len(order)))
+    if moves.any() and np.any(np.diff(times[order]) == 0):
+        return False  # reordered, and the container's clock is too coarse to tell how
+    return int(moves.max()) <= _MAX_REORDER
 
 
 def _count_missing(

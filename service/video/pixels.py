@@ -10,6 +10,9 @@ from service.video.base import Color
 # AVCOL_RANGE_UNSPECIFIED, and the AVCOL_SPC_ values of RGB and "unspecified".
 _RANGE_UNSPECIFIED = 0
 _NO_MATRIX = (0, 2)
+# Those of BT.601, which holds where the stream names none.
+_BT_601 = (*_NO_MATRIX, 5, 6)
+_LUMA_PLANE = ("gray", *(f"yuv{j}{one}p" for j in ("", "j") for one in (411, 420, 422, 440, 444)))
 
 
 class PixelConverter:
@@ -23,9 +26,9 @@ class PixelConverter:
         """Take the stored size and the counterclockwise rotation that shows it upright."""
         self._color = color
         self._stored = (width_px, height_px)
-        self._quarter_turns = rotation_deg // 90 % 4 if rotation_deg % 90 == 0 else 0
+        self.quarter_turns = rotation_deg // 90 % 4 if rotation_deg % 90 == 0 else 0
         self._reformatter = VideoReformatter()
-        size = (width_px, height_px) if self._quarter_turns % 2 else (height_px, width_px)
+        size = (width_px, height_px) if self.quarter_turns % 2 else (height_px, width_px)
         self.shape: tuple[int, ...] = (*size, 3) if color == "rgb" else size
 
     @property
@@ -39,6 +42,10 @@ class PixelConverter:
 
     def convert(self, frame: av.VideoFrame, out: NDArray[np.uint8]) -> None:
         """Write a picture into `out`, uint8 of `shape`."""
+        np.copyto(out, self.view(frame))
+
+    def view(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """Return a picture, uint8 of `shape`, in memory that the next one takes."""
         target = "rgb24" if self._color == "rgb" else "gray"
         converted = self._reformatter.reformat(
             frame,
@@ -48,8 +55,17 @@ class PixelConverter:
             dst_color_range=ColorRange.JPEG,
             threads=1,  # pictures run side by side already: one worker process a video
         )
-        pixels = _view(converted, 3 if target == "rgb24" else 1)
-        np.copyto(out, np.rot90(pixels, self._quarter_turns) if self._quarter_turns else pixels)
+        return np.rot90(_view(converted, 3 if target == "rgb24" else 1), self.quarter_turns)
+
+
+def luma_is_gray(frame: av.VideoFrame) -> bool:
+    """Whether a picture has 8 bits of luma in a plane of its own, weighed as gray is: BT.601."""
+    return frame.colorspace in _BT_601 and frame.format.name in _LUMA_PLANE
+
+
+def view_luma(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Return the (H, W) luma plane as it is stored, where `luma_is_gray`."""
+    return _view(frame, 1)
 
 
 def _source_range(frame: av.VideoFrame) -> ColorRange:

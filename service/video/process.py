@@ -1,6 +1,7 @@
 """One decode worker as the server sees it: a process, its socket, the memory they share."""
 
 import asyncio
+import math
 import os
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import structlog
 from service.values import FrameStatus, VideoFrame
 from service.video import messages
 from service.video.messages import ServerEnd, ToServer, ToWorker
-from service.video.ring import FrameRing, create_memory
+from service.video.ring import FrameRing, Shapes, create_memory
 
 log = structlog.get_logger()
 
@@ -22,6 +23,8 @@ log = structlog.get_logger()
 _RING_BYTES = 96 << 20
 # Two are written and read at the same time, one more evens out.
 _MIN_SLOTS = 3
+# Slots that are given back in one message.
+_MOST_FREED = 4
 # A worker that does not leave a job in this time is ended.
 _STOP_S = 2.0
 
@@ -59,7 +62,8 @@ class Worker:
         self._gone = False
         self._has_stalled = False
         self._ring: FrameRing | None = None
-        self._shape: tuple[int, ...] = ()
+        self._shapes: Shapes = ()
+        self._freed: list[int] = []
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(ours.fileno(), self._on_readable)
 
@@ -99,9 +103,10 @@ class Worker:
             while self._inbox:
                 message = self._inbox.popleft()
                 if isinstance(message, messages.NeedRing):
-                    self._make_ring(message.shape)
+                    self._make_ring(message.shapes)
                 elif not isinstance(message, messages.Beat):
                     return message
+            self._send_freed()
             if self._gone:
                 raise WorkerDied(await self._describe_end())
             self._waiter = self._loop.create_future()
@@ -112,23 +117,31 @@ class Worker:
                 timer.cancel()
                 self._waiter = None
 
-    def frame(self, row: messages.Row) -> VideoFrame:
-        """Return a row with its pixels, which stay valid until `free(row)`."""
-        pixels = None
-        if row.slot >= 0:
-            assert self._ring is not None, (
-                "a worker sends pixels only into memory that it was given"
-            )
-            pixels = self._ring.view(row.slot, self._shape)
-        return VideoFrame(row.frame_index, row.pts_ns, FrameStatus(row.status), pixels)
+    def frame(self, row: messages.Row, *, has_pixels: bool = True) -> VideoFrame:
+        """Return a row with its arrays, which stay valid until `free(row)`.
+
+        Args:
+            row: as it came.
+            has_pixels: the first array is the whole frame; the others are inputs of models.
+        """
+        index, pts_ns, status = row.frame_index, row.pts_ns, FrameStatus(row.status)
+        if row.slot < 0:
+            return VideoFrame(index, pts_ns, status, None)
+        assert self._ring is not None, "a worker sends pixels only into memory that it was given"
+        views = self._ring.views(row.slot, self._shapes)
+        pixels, inputs = (views[0], views[1:]) if has_pixels else (None, views)
+        return VideoFrame(index, pts_ns, status, pixels, inputs, *row.size)
 
     def free(self, row: messages.Row) -> None:
-        """Give a row's memory back to the worker."""
+        """Give a row's memory back to the worker, at the latest when the next ones are awaited."""
         if row.slot >= 0:
-            self.send(messages.FreeSlot(row.slot))
+            self._freed.append(row.slot)
+            if len(self._freed) >= _MOST_FREED:
+                self._send_freed()
 
     async def leave_job(self) -> bool:
         """End the job that runs, if one does; False where the process had to be ended for it."""
+        self._freed = []
         self.send(messages.Stop())
         try:
             async with asyncio.timeout(_STOP_S):
@@ -157,15 +170,18 @@ class Worker:
         """Wait for the end of a process that was killed or whose socket closed; its exit code."""
         return await asyncio.to_thread(self._process.wait)
 
-    def _make_ring(self, shape: tuple[int, ...]) -> None:
-        slot_bytes = 1
-        for size in shape:
-            slot_bytes *= size
+    def _send_freed(self) -> None:
+        if self._freed:
+            self.send(messages.FreeSlots(self._freed))
+            self._freed = []
+
+    def _make_ring(self, shapes: Shapes) -> None:
+        slot_bytes = sum(math.prod(shape) for shape in shapes)
         slots = max(_MIN_SLOTS, min(self._max_slots, _RING_BYTES // slot_bytes))
         descriptor = create_memory(slots * slot_bytes)
         try:
             self._ring = FrameRing(descriptor, slots, slot_bytes)
-            self._shape = shape
+            self._shapes = shapes
             with suppress(OSError):
                 self._end.send(messages.Ring(slots, slot_bytes), descriptor)
         finally:

@@ -1,6 +1,7 @@
 """Reads one video file with PyAV: every frame of its packet index, under its own number."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -10,28 +11,27 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import InvalidVideo, VideoNotFound
+from service.errors import InvalidVideo
 from service.values import FrameStatus, VideoInfo
-from service.video.base import Color, VideoLimits
+from service.video.base import Color, StoredFormat, VideoLimits
+from service.video.containers import DECODER, find_video, open_container
+from service.video.contexts import OpenContext, PacketDecoder, open_pyav
+from service.video.keys import KeyPictures
 from service.video.ledger import Ledger, Settled, create_ledger, find_start
 from service.video.packets import (
     DAMAGED,
     EMPTY,
+    LOST,
     NO_TIME,
+    NOT_CODED,
     PacketIndex,
     Progress,
+    find_rate_hz,
     index_packets,
     read_packets,
 )
 from service.video.pixels import PixelConverter
 
-DECODER = f"pyav {av.__version__}"
-# Only containers that hold their own pictures: playlists and lists of files would have the server
-# open other paths.
-_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,ogg,flv,asf,mjpeg,"
-    "mpjpeg,h264,hevc,vvc,obu,ivf,gif,nut,dv,mxf,yuv4mpegpipe,swf,rm,wtv"
-)
 # Packets that a decoder may hold back before it gives their picture (VVC: more than 24); its
 # threads come on top. Pictures pile up to this number only behind one that never comes.
 _HELD_BACK = 48
@@ -56,6 +56,9 @@ class VideoFile:
     The index of the packets is read at once (the whole file goes by, undecoded), frames when
     they are asked for. Memory does not grow with the file but for 9 bytes a packet.
     """
+
+    note = ""
+    """What another decoder had to do; see `GuardedFile`."""
 
     def __init__(
         self,
@@ -84,13 +87,16 @@ class VideoFile:
         self._limits = limits or VideoLimits()
         self._threads = threads
         self._progress = progress
-        with _open_container(path, self._limits) as container:
-            stream = _find_video(container, path)
+        self._open_context: OpenContext = open_pyav
+        with open_container(path, self._limits) as container:
+            stream = find_video(container, path)
             self._limits.check(f"{path}", stream.codec_context.width, stream.codec_context.height)
             self._index = index_packets(container, stream, path, progress)
+            times = self._index.times
+            self._ticks = np.empty(0, np.int64) if self._index.by_time else times
             tick_ns = (stream.time_base or Fraction(1)) * 1_000_000_000
             self._ns, self._per = tick_ns.numerator, tick_ns.denominator
-            rate = stream.average_rate or stream.guessed_rate
+            self._frame_rate_hz = find_rate_hz(stream, times)
             codec = stream.codec_context.codec.canonical_name
             claimed_frames = stream.frames
         first = next((row.picture for row in self._decoded(0) if row.picture is not None), None)
@@ -102,19 +108,58 @@ class VideoFile:
         self._converter = PixelConverter(color, first.width, first.height, first.rotation)
         self.shape = self._converter.shape
         """(H, W, 3) or (H, W) of every converted frame."""
+        self.quarter_turns = self._converter.quarter_turns
+        """Counterclockwise, from the stored grid to `shape`."""
+        self.stored = StoredFormat(
+            first.format.name,
+            first.width,
+            first.height,
+            first.colorspace,
+            first.color_range,
+            first.interlaced_frame,
+        )
         self.info = VideoInfo(
             width_px=self.shape[1],
             height_px=self.shape[0],
-            frame_rate_hz=float(rate) if rate else 0.0,
+            frame_rate_hz=self._frame_rate_hz,
             claimed_frames=claimed_frames,
             codec=codec,
             decoder=DECODER,
         )
 
     @property
+    def index(self) -> PacketIndex:
+        """Of all packets of the file."""
+        return self._index
+
+    @property
     def frames(self) -> int:
         """Number of rows of the whole file."""
         return len(self._index.shown) + self._index.missing
+
+    def decoded_by(self, open_context: OpenContext) -> "VideoFile":
+        """Return this file with its packets decoded by another decoder."""
+        other = copy(self)
+        other._open_context = open_context
+        other._threads = 1
+        return other
+
+    def open_keys(self) -> KeyPictures:
+        """Open the file once more, for single key frames."""
+        return KeyPictures(self._path, self._limits)
+
+    def frame_time_ns(self, frame_index: int) -> int:
+        """Return the presentation time of a frame; counted at the frame rate where there are none.
+
+        In whole numbers, rounded half up: a Fraction a frame costs more than the rest of a row.
+        """
+        if self._index.by_time:
+            ticks = self._index.pts.item(self._index.shown.item(frame_index))
+        elif len(self._ticks):
+            ticks = self._ticks.item(frame_index)
+        else:
+            return round(frame_index * 1e9 / self._frame_rate_hz) if self._frame_rate_hz else 0
+        return (2 * ticks * self._ns + self._per) // (2 * self._per)
 
     def rows(self, first_frame: int = 0, frame_limit: int | None = None) -> Iterator[PictureRow]:
         """Yield the rows from `first_frame` on, at most `frame_limit` of them, in order.
@@ -134,6 +179,10 @@ class VideoFile:
         """Write the pixels of a row into `out`, uint8 of `shape`."""
         self._converter.convert(picture, out)
 
+    def view(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
+        """Return the pixels of a row, uint8 of `shape`, in memory that the next one takes."""
+        return self._converter.view(picture)
+
     def _checked(self, row: PictureRow) -> PictureRow:
         if row.picture is None or self._converter.takes(row.picture):
             return row
@@ -145,13 +194,18 @@ class VideoFile:
     def _decoded(self, first_rank: int) -> Iterator[PictureRow]:
         """Yield a row for each shown packet, from `first_rank` on or earlier."""
         rank = first_rank if self._index.by_time else 0
+        shown, flags = self._index.shown, self._index.flags
+        while 0 < rank < len(shown) and flags.item(shown.item(rank)) & (EMPTY | NOT_CODED):
+            rank -= 1  # to the picture that is shown again
         # A decoder with frame threads tells errors late and swallows frames that follow one, so
         # damaged files are decoded by one thread from the first error on.
         threads = self._threads if self._index.by_time else 1
         seek = True
         previous: av.VideoFrame | None = None
         while rank < len(self._index.shown):
-            run = _DecodeRun(self._path, self._index, self._limits, rank, threads, seek=seek)
+            run = _DecodeRun(
+                self._path, self._index, self._limits, rank, threads, self._open_context, seek=seek
+            )
             try:
                 for settled, reason in run.pictures(self._progress):
                     row = self._row(rank, settled, reason, previous)
@@ -170,10 +224,14 @@ class VideoFile:
         reason: str,
         previous: av.VideoFrame | None,
     ) -> PictureRow:
-        time_ns = self._time_ns(rank, settled.position)
-        is_empty = self._index.flags.item(settled.position) & EMPTY
-        if is_empty and previous is not None and not settled.is_suspect:
+        time_ns = self.frame_time_ns(rank)
+        flags = self._index.flags.item(settled.position)
+        is_repeated = flags & EMPTY or (flags & NOT_CODED and settled.picture is None)
+        if is_repeated and previous is not None and not settled.is_suspect:
             return PictureRow(rank, time_ns, FrameStatus.REPEATED, previous, "")
+        if flags & LOST:
+            reason = "the container lists it, but it is not where it should be"
+            return PictureRow(rank, time_ns, FrameStatus.MISSING, None, reason)
         if settled.picture is None:
             reason = reason or "no picture came from its packet"
         elif settled.is_suspect:
@@ -184,8 +242,8 @@ class VideoFile:
 
     def _missing(self, first_frame: int) -> Iterator[PictureRow]:
         shown = len(self._index.shown)
-        step_ns = round(1e9 / self.info.frame_rate_hz) if self.info.frame_rate_hz else 0
-        last_ns = self._time_ns(shown - 1, int(self._index.shown[-1])) if shown else 0
+        step_ns = round(1e9 / self._frame_rate_hz) if self._frame_rate_hz else 0
+        last_ns = self.frame_time_ns(shown - 1) if shown else 0
         for place in range(max(0, first_frame - shown), self._index.missing):
             yield PictureRow(
                 shown + place,
@@ -194,13 +252,6 @@ class VideoFile:
                 None,
                 "the container lists it, but the file ends before it",
             )
-
-    def _time_ns(self, rank: int, position: int) -> int:
-        # Without presentation times, the packets' times in rising order are those of the frames.
-        place = position if self._index.by_time else self._index.shown.item(rank)
-        ticks = self._index.pts.item(place)
-        # In whole numbers, rounded half up: a Fraction a frame costs more than the rest of a row.
-        return 0 if ticks == NO_TIME else (2 * ticks * self._ns + self._per) // (2 * self._per)
 
 
 class _DecodeAgain(Exception):
@@ -221,10 +272,12 @@ class _DecodeRun:
         limits: VideoLimits,
         first_rank: int,
         threads: int,
+        open_context: OpenContext,
         *,
         seek: bool,
     ) -> None:
         self._path = path
+        self._open_context = open_context
         self._index = index
         self._limits = limits
         self._threads = threads
@@ -239,21 +292,22 @@ class _DecodeRun:
         Raises:
             _DecodeAgain: a decoder with several threads met an error, or seeking is not exact.
         """
-        with _open_container(self._path, self._limits) as container:
-            stream = _find_video(container, self._path)
-            context = stream.codec_context
-            context.options = {"max_pixels": str(self._limits.max_pixels)}
-            context.thread_count = self._threads
-            context.thread_type = "AUTO" if self._threads > 1 else "NONE"
-            context.copy_opaque = True  # carries a packet's position to its picture
-            for position, packet in self._positions(container, stream):
-                progress()
-                # A fresh object each: PyAV keeps it under its address until the packet is freed.
-                packet.opaque = (position,)
-                self._feed(context, position, packet)
-                yield from self._settle(position - _HELD_BACK - self._threads)
-            self._drain(context)
-            yield from self._settle(len(self._index.pts))
+        with open_container(self._path, self._limits) as container:
+            stream = find_video(container, self._path)
+            context = self._open_context(stream, self._limits, self._threads)
+            try:
+                for position, packet in self._positions(container, stream):
+                    progress()
+                    # A fresh object each: PyAV keeps it under its address while the packet lives.
+                    packet.opaque = (position,)
+                    self._feed(context, position, packet)
+                    yield from self._settle(position - _HELD_BACK - self._threads)
+                self._drain(context)
+                yield from self._settle(len(self._index.pts))
+            finally:
+                # A context that is freed waits for its threads, and they may wait for the
+                # interpreter to take an opaque object back. Here they end without it.
+                stream.codec_context.flush_buffers()
 
     def _positions(
         self, container: av.container.InputContainer, stream: av.VideoStream
@@ -276,6 +330,8 @@ class _DecodeRun:
                     raise _DecodeAgain(seek=False)
                 position = int(matches[0])
                 self._ledger = create_ledger(self._index, self._first_rank, position)
+            while position < len(self._index.pts) and self._index.flags.item(position) & LOST:
+                position += 1
             if position >= len(self._index.pts):
                 return  # the file has grown since it was indexed
             if self._start and self._index.pts.item(position) != (
@@ -287,7 +343,7 @@ class _DecodeRun:
         if position < 0:
             raise _DecodeAgain(seek=False)
 
-    def _feed(self, context: av.VideoCodecContext, position: int, packet: av.Packet) -> None:
+    def _feed(self, context: PacketDecoder, position: int, packet: av.Packet) -> None:
         if self._index.flags.item(position) & EMPTY:
             self._ledger.refuse(position)  # to a decoder, an empty packet would mean the end
             return
@@ -298,7 +354,7 @@ class _DecodeRun:
             return
         self._take(pictures)
 
-    def _drain(self, context: av.VideoCodecContext) -> None:
+    def _drain(self, context: PacketDecoder) -> None:
         try:
             self._take(context.decode(None))
         except av.FFmpegError as error:
@@ -331,45 +387,3 @@ class _DecodeRun:
     def _settle(self, fed: int) -> Iterator[tuple[Settled[av.VideoFrame], str]]:
         for settled in self._ledger.settle(fed):
             yield settled, self._errors.pop(settled.position, "")
-
-
-def _open_container(path: Path, limits: VideoLimits) -> av.container.InputContainer:
-    if not path.exists():
-        raise VideoNotFound(f"no file is at {path}; check the path")
-    if not path.is_file():
-        raise InvalidVideo(f"{path} is not a regular file; give a video file")
-    if path.stat().st_size == 0:
-        raise InvalidVideo(f"{path} is empty (0 bytes); record or copy it again")
-    try:
-        return av.open(
-            f"file:{path}",
-            metadata_errors="replace",  # titles in another encoding are no reason to refuse
-            options={
-                "format_whitelist": _FORMATS,
-                "protocol_whitelist": "file",
-                "max_pixels": str(limits.max_pixels),
-            },
-        )
-    except PermissionError as error:
-        raise InvalidVideo(f"{path} may not be read by this user; change its rights") from error
-    except av.FFmpegError as error:
-        raise InvalidVideo(
-            f"{path} cannot be opened as a video ({error.strerror}); if it was cut off while it "
-            "was recorded, its index is lost: repair it, or record fragmented MP4 or MKV"
-        ) from error
-
-
-def _find_video(container: av.container.InputContainer, path: Path) -> av.VideoStream:
-    cover = av.stream.Disposition.attached_pic
-    streams = [one for one in container.streams.video if not one.disposition & cover]
-    if not streams:
-        kinds = sorted({one.type for one in container.streams}) or ["nothing"]
-        raise InvalidVideo(
-            f"{path} holds no video stream, only {', '.join(kinds)}; give a file with a video"
-        )
-    if streams[0].codec_context is None:
-        raise InvalidVideo(
-            f"no decoder for the video stream of {path} is built into {DECODER}; convert the "
-            "video to H.264"
-        )
-    return streams[0]

@@ -1,5 +1,6 @@
 """Memory that a decode worker and the server share, without a name that could be left behind."""
 
+import math
 import mmap
 import os
 import sys
@@ -9,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import Overloaded
+
+Shapes = tuple[tuple[int, ...], ...]
+"""Of the arrays of one frame."""
 
 
 class FrameRing:
@@ -24,9 +28,13 @@ class FrameRing:
         self.slot_bytes = slot_bytes
         self._memory = mmap.mmap(descriptor, slots * slot_bytes)
 
-    def view(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """Return the array in a slot, uint8 of `shape`."""
-        return np.ndarray(shape, np.uint8, buffer=self._memory, offset=slot * self.slot_bytes)
+    def views(self, slot: int, shapes: Shapes) -> tuple[NDArray[np.uint8], ...]:
+        """Return the arrays in a slot, uint8 of `shapes`, one behind the other."""
+        views, offset = [], slot * self.slot_bytes
+        for shape in shapes:
+            views.append(np.ndarray(shape, np.uint8, buffer=self._memory, offset=offset))
+            offset += math.prod(shape)
+        return tuple(views)
 
 
 def create_memory(size_bytes: int) -> int:

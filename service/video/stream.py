@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from service.values import FrameStatus
 from service.video.base import ChunkCodec, Color, VideoLimits
+from service.video.contexts import PacketDecoder
 from service.video.pixels import PixelConverter
 
 # Packets that may come between a packet and its picture; MJPEG holds none back.
@@ -60,14 +61,16 @@ class StreamDecoder:
     parts of other pictures.
     """
 
-    def __init__(self, codec: ChunkCodec, color: Color, limits: VideoLimits) -> None:
+    def __init__(
+        self, codec: ChunkCodec, color: Color, limits: VideoLimits, *, decoder: str = "pyav"
+    ) -> None:
+        """Take what comes, and what decodes it: pyav, or nvcodec for streams without B-frames."""
         self._codec = codec
         self._color: Color = color
         self._limits = limits
-        self._context = av.CodecContext.create(codec, "r")
-        self._context.options = {"max_pixels": str(limits.max_pixels)}
-        self._context.thread_count = 1  # more threads would hold frames back
-        self._context.copy_opaque = True
+        self._parser = _open_pyav(codec, limits)
+        self._decoder: PacketDecoder = self._parser
+        self._wants_gpu = decoder == "nvcodec"
         self._converter: PixelConverter | None = None
         self._frames = 0
         self._corrupt = 0
@@ -88,18 +91,21 @@ class StreamDecoder:
 
         Raises:
             FrameTooLarge: a picture is over the limits.
+            DecoderFailed: nvcodec was asked for, and has no session for this stream.
         """
         self._pending_bytes += len(data)
         # A packet is known to be whole when the next one begins, so it belongs to the chunk
         # before; one that both begins and ends here is found by the parser with the first byte.
-        packets = self._context.parse(data) if data else []
+        packets = self._parser.parse(data) if data else []
         if last:
-            packets += self._context.parse(None)
+            packets += self._parser.parse(None)
         for place, packet in enumerate(packets):
             self._waiting[self._packets] = self._pts_ns if place == 0 else pts_ns
             # A fresh object each: PyAV keeps it under its address until the packet is freed.
             packet.opaque = (self._packets,)
             self._packets += 1
+            if self._wants_gpu and packet.is_keyframe:
+                self._open_gpu(bytes(packet))
             yield from self._decode(packet)
             self._give_up(self._packets - _HELD_BACK[self._codec])
         if packets or not self._pts_ns:
@@ -119,13 +125,38 @@ class StreamDecoder:
         self._corrupt, self._message = 0, ""
         return report
 
+    def _open_gpu(self, key_frame: bytes) -> None:
+        """Go over to the GPU, as soon as PyAV has shown what the pictures are like."""
+        from service.video.nvcodec import NvcodecContext
+
+        look = _open_pyav(self._codec, self._limits)
+        try:
+            pictures = look.decode(av.Packet(key_frame)) + look.decode(None)
+        except av.FFmpegError:
+            return
+        for picture in pictures[:1]:
+            self._wants_gpu = False
+            self._decoder = NvcodecContext(
+                self._codec,
+                self._limits,
+                pixel_format=picture.format.name,
+                matrix=picture.colorspace,
+                color_range=picture.color_range,
+                is_live=True,
+            )
+
     def _decode(self, packet: av.Packet | None) -> Iterator[StreamFrame]:
         self._pending_bytes = 0
         try:
-            pictures = self._context.decode(packet)
+            pictures = self._decoder.decode(packet)
         except av.FFmpegError as error:
             self._waiting.pop(self._packets - 1, None)
             self._note(f"a packet cannot be decoded: {error.strerror}")
+            return
+        except RuntimeError as error:  # the session on the GPU is lost
+            self._decoder = _open_pyav(self._codec, self._limits)
+            self._waiting.clear()
+            self._note(f"nvcodec failed ({error}); PyAV goes on from the next key frame")
             return
         for picture in pictures:
             yield self._frame(picture)
@@ -157,3 +188,11 @@ class StreamDecoder:
         self._suspect = _MAX_SUSPECT
         self._corrupt += 1
         self._message = self._message or message
+
+
+def _open_pyav(codec: ChunkCodec, limits: VideoLimits) -> av.VideoCodecContext:
+    context = av.CodecContext.create(codec, "r")
+    context.options = {"max_pixels": str(limits.max_pixels)}
+    context.thread_count = 1  # more threads would hold frames back
+    context.copy_opaque = True
+    return context

@@ -5,6 +5,7 @@ socket closes. A file that makes the decoder crash or hang costs this process on
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -20,16 +22,25 @@ from numpy.typing import NDArray
 from service.errors import EthostreamError
 from service.values import FrameStatus
 from service.video import messages
+from service.video.ladder import Wanted, open_file
 from service.video.messages import WorkerEnd
-from service.video.pyav import VideoFile
-from service.video.ring import FrameRing
+from service.video.ring import FrameRing, Shapes
 from service.video.stream import StreamDecoder
+
+if TYPE_CHECKING:
+    from service.preprocess import CropRegion
+    from service.video.inputs import InputConverter, PictureViews
 
 # The server is told this often that a job without frames (indexing, skipping) goes on.
 _BEAT_S = 0.5
 # Decoding one packet longer than this means that the decoder hangs. The server notices sooner; this
 # is for a server that is gone.
 _HANG_S = 120
+# Rows travel together: at most so many, and none waits longer than this for the next packet.
+_MOST_ROWS = 8
+_MOST_WAIT_S = 0.02
+# The server is heard this often while packets are decoded.
+_HEAR_S = 0.005
 
 
 def main() -> None:
@@ -49,9 +60,12 @@ class _Worker:
     def __init__(self, channel: WorkerEnd) -> None:
         self._channel = channel
         self._ring: FrameRing | None = None
-        self._shape: tuple[int, ...] = ()
+        self._shapes: Shapes = ()
         self._free: list[int] = []
         self._beat_time_s = 0.0
+        self._heard_time_s = 0.0
+        self._rows: list[messages.Row] = []
+        self._rows_time_s = 0.0
 
     def serve(self) -> None:
         """Take jobs, one after the other."""
@@ -70,107 +84,179 @@ class _Worker:
                     self._channel.send(messages.Stopped())
                 # Slots of a job that is over may still come back; they mean nothing now.
             except _LeaveJob:
-                self._channel.send(messages.Stopped())
+                self._send(messages.Stopped())
             except EthostreamError as error:
-                self._channel.send(messages.Failed(type(error).__name__, str(error)))
+                self._send(messages.Failed(type(error).__name__, str(error)))
             except OSError:
                 raise
             except Exception:
                 text = traceback.format_exc(limit=-3)
-                self._channel.send(messages.Failed("DecoderFailed", f"decoder error: {text}"))
+                self._send(messages.Failed("DecoderFailed", f"decoder error: {text}"))
             finally:
                 self._ring = None
 
     def _read_pictures(self, job: messages.OpenFile) -> None:
         from service.video.pictures import PictureReader  # videos need no OpenCV
 
-        reader = PictureReader(map(Path, job.pictures), color=job.color, limits=job.limits)
-        self._channel.send(messages.Opened(reader.info))
+        files = map(Path, job.pictures)
+        reader = PictureReader(files, color=job.color or "rgb", limits=job.limits)
+        self._send(messages.Opened(reader.info))
         for frame in reader.frames(job.first_frame, job.frame_limit):
             self._progress()
-            slot = -1
+            slot, size = -1, (0, 0)
             if frame.pixels is not None:
-                slot, out = self._take_slot(frame.pixels.shape)
-                out[:] = frame.pixels
-            self._send_row(frame.frame_index, 0, frame.status, slot, frame.reason)
-        self._channel.send(messages.Done())
+                slot = self._write_picture(job, frame.pixels)
+                size = (frame.pixels.shape[1], frame.pixels.shape[0])
+            self._send_row(frame.frame_index, 0, frame.status, slot, size, frame.reason)
+        self._send(messages.Done())
 
     def _read_file(self, job: messages.OpenFile) -> None:
-        video = VideoFile(
+        opened = open_file(
             Path(job.path),
-            color=job.color,
+            Wanted(job.color, job.inputs, _crop(job) if job.crop else None),
+            decoder=job.decoder,
             limits=job.limits,
             threads=job.threads,
             progress=self._progress,
         )
-        self._channel.send(messages.Opened(video.info))
+        video = opened.video
+        inputs = _open_inputs(job, video)
+        shapes = ((video.shape,) if job.color else ()) + (inputs.shapes if inputs else ())
+        self._send(messages.Opened(video.info, opened.passed_over))
+        upright = (video.info.width_px, video.info.height_px)
         for row in video.rows(job.first_frame, job.frame_limit):
-            slot = -1
+            slot, size = -1, (0, 0)
             if row.picture is not None:
-                slot, out = self._take_slot(video.shape)
-                video.convert(row.picture, out)
-            self._send_row(row.frame_index, row.pts_ns, row.status, slot, row.reason)
-        self._channel.send(messages.Done())
+                size = upright
+                slot, outs = self._take_slot(shapes)
+                if job.color:
+                    video.convert(row.picture, outs[0])
+                if inputs is not None:
+                    inputs.convert(row.picture, outs[1:] if job.color else outs)
+            self._send_row(row.frame_index, row.pts_ns, row.status, slot, size, row.reason)
+            if row.frame_index == job.first_frame:
+                _return_memory()
+        self._send(messages.Done(video.note))
 
     def _read_chunks(self, job: messages.OpenChunks) -> None:
-        decoder = StreamDecoder(job.codec, job.color, job.limits)
+        decoder = StreamDecoder(job.codec, job.color, job.limits, decoder=job.decoder)
         while True:
             signal.alarm(0)
             message = self._channel.receive()
             if isinstance(message, messages.Stop):
                 raise _LeaveJob
-            if isinstance(message, messages.FreeSlot):
-                self._free.append(message.slot)
+            if isinstance(message, messages.FreeSlots):
+                self._free += message.slots
             elif isinstance(message, messages.Feed):
                 signal.alarm(_HANG_S)
                 for frame in decoder.feed(message.data, message.pts_ns, last=message.last):
-                    slot = -1
+                    slot, size = -1, (0, 0)
                     if frame.picture is not None:
-                        slot, out = self._take_slot(frame.shape)
-                        frame.convert(out)
+                        slot, outs = self._take_slot((frame.shape,))
+                        frame.convert(outs[0])
+                        size = (frame.shape[1], frame.shape[0])
                     self._send_row(
-                        frame.frame_index, frame.pts_ns, frame.status, slot, frame.reason
+                        frame.frame_index, frame.pts_ns, frame.status, slot, size, frame.reason
                     )
                 fed = decoder.take_report()
-                self._channel.send(messages.Fed(fed.packets_corrupt, fed.message))
+                self._send(messages.Fed(fed.packets_corrupt, fed.message))
+
+    def _write_picture(self, job: messages.OpenFile, pixels: NDArray[np.uint8]) -> int:
+        arrays = [pixels] if job.color else []
+        if job.inputs:
+            from service.preprocess import to_model_input
+
+            crop = _crop(job)
+            arrays += [to_model_input(pixels, spec, crop)[0] for spec in job.inputs]
+        slot, outs = self._take_slot(tuple(one.shape for one in arrays))
+        for out, array in zip(outs, arrays, strict=True):
+            out[:] = array
+        return slot
 
     def _send_row(
-        self, frame_index: int, pts_ns: int, status: FrameStatus, slot: int, reason: str
+        self,
+        frame_index: int,
+        pts_ns: int,
+        status: FrameStatus,
+        slot: int,
+        size: tuple[int, int],
+        reason: str,
     ) -> None:
-        self._channel.send(messages.Row(frame_index, pts_ns, int(status), slot, reason))
+        if not self._rows:
+            self._rows_time_s = time.monotonic()
+        self._rows.append(messages.Row(frame_index, pts_ns, int(status), slot, size, reason))
+        if len(self._rows) >= _MOST_ROWS:
+            self._send_rows()
+
+    def _send_rows(self) -> None:
+        if self._rows:
+            self._channel.send(messages.Rows(self._rows))
+            self._rows = []
+
+    def _send(self, message: messages.ToServer) -> None:
+        """Send a message behind the rows that came before it."""
+        self._send_rows()
+        self._channel.send(message)
 
     def _progress(self) -> None:
         """Hear the server between packets, and let it hear."""
         now_s = time.monotonic()
+        if self._rows and now_s - self._rows_time_s > _MOST_WAIT_S:
+            self._send_rows()
+        if now_s - self._heard_time_s < _HEAR_S:
+            return
+        self._heard_time_s = now_s
         if now_s - self._beat_time_s > _BEAT_S:
             self._beat_time_s = now_s
             signal.alarm(_HANG_S)
-            self._channel.send(messages.Beat())
+            self._send(messages.Beat())
         while (message := self._channel.receive_waiting()) is not None:
             self._handle(message)
 
-    def _take_slot(self, shape: tuple[int, ...]) -> tuple[int, NDArray[np.uint8]]:
+    def _take_slot(self, shapes: Shapes) -> tuple[int, tuple[NDArray[np.uint8], ...]]:
         """Wait for a slot that the server is done with."""
-        if self._ring is None or shape != self._shape:
-            self._ring, self._shape = None, shape
-            self._channel.send(messages.NeedRing(shape))
+        if self._ring is None or shapes != self._shapes:
+            self._ring, self._shapes = None, shapes
+            self._send(messages.NeedRing(shapes))
         while self._ring is None or not self._free:
+            self._send_rows()
             signal.alarm(0)  # the server may take its time
             self._handle(self._channel.receive())
             signal.alarm(_HANG_S)
         slot = self._free.pop()
-        return slot, self._ring.view(slot, shape)
+        return slot, self._ring.views(slot, shapes)
 
     def _handle(self, message: messages.ToWorker) -> None:
         if isinstance(message, messages.Stop):
             raise _LeaveJob
-        if isinstance(message, messages.FreeSlot):
-            self._free.append(message.slot)
+        if isinstance(message, messages.FreeSlots):
+            self._free += message.slots
         elif isinstance(message, messages.Ring):
             descriptor = self._channel.take_descriptor()
             self._ring = FrameRing(descriptor, message.slots, message.slot_bytes)
             os.close(descriptor)
             self._free = list(range(message.slots))
+
+
+def _open_inputs(job: messages.OpenFile, video: "PictureViews") -> "InputConverter | None":
+    if not job.inputs:
+        return None
+    from service.video.inputs import InputConverter  # with OpenCV, which full frames need not
+
+    return InputConverter(video, job.inputs, _crop(job))
+
+
+def _return_memory() -> None:
+    """Give the system what the opening of a long file took for a moment: some 60 bytes a frame."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:  # only in glibc
+        trim(0)
+
+
+def _crop(job: messages.OpenFile) -> "CropRegion | None":
+    from service.preprocess import CropRegion
+
+    return CropRegion(*job.crop) if job.crop is not None else None
 
 
 if __name__ == "__main__":

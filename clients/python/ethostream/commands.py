@@ -25,6 +25,7 @@ _REMEDIES = {
     "doctor": _SERVER,
     "tracks": _SERVER,
     "video": _SERVER,
+    "verify-video": _SERVER,
     "project": _ANALYSIS,
     "extract-frames": _ANALYSIS,
     "outliers": _ANALYSIS,

@@ -1,6 +1,5 @@
 """`ethostream video` as people call it."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -46,19 +45,6 @@ def test_each_action_writes_its_file(
     assert f"{frames} frames" in done.stdout
     file = VideoFile(tmp_path / name)
     assert (file.shape, file.frames) == (shape, frames)
-
-
-def test_check_tells_sound_from_unreadable(video: Path, tmp_path: Path) -> None:
-    bad = tmp_path / "noise.mp4"
-    bad.write_bytes(b"no video at all")
-    sound = call("check", video)
-    assert sound.returncode == 0, sound.stderr
-    assert "sound; frames: container 30, packets 30, decodable 30; even frame rate" in sound.stdout
-    both = call("check", video, bad, "--json")
-    assert both.returncode == 1
-    report = json.loads(both.stdout)
-    assert [one["state"] for one in report["videos"]] == ["sound", "failed"]
-    assert "noise.mp4" in report["videos"][1]["message"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ class Runtime:
 
     __name__ = "cuda.bindings.runtime"
     cudaError_t = Status
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
+    cudaMemcpyKind = SimpleNamespace(
+        cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2, cudaMemcpyDeviceToDevice=3
+    )
     cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
     cudaStreamNonBlocking = 1
     cudaHostAllocDefault = 0
@@ -56,7 +58,8 @@ class Runtime:
     cudaFreeHost = cudaFree
 
     def cudaMemcpyAsync(self, to: int, source: int, size: int, kind: int, stream):
-        assert len(self.memory[to]) == len(self.memory[source]) == size
+        within_device = kind == self.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        assert within_device or len(self.memory[to]) == len(self.memory[source]) == size
         self.put(lambda: ctypes.memmove(to, source, size))
         return (Status.cudaSuccess,)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from service.engine.cuda import Gpu
+from service.engine.device import DeviceArray, DeviceRows
 from service.engine.tensorrt import TensorRtEngine
 from service.errors import BundleInvalid, EngineFailed
 from tests.service.engine.emulated_gpu import Runtime, emulated_library
@@ -90,6 +91,18 @@ def test_answers_of_one_batch_are_not_overwritten_by_the_next(plan, emulate):
     first = engine.run({"frames": np.full((2, 3), 5, np.uint8)})["doubled"]
     engine.run({"frames": np.full((2, 3), 9, np.uint8)})
     np.testing.assert_array_equal(first, np.full((2, 3), 10.0))
+
+
+def test_rows_that_are_on_the_gpu_already_are_answered_like_those_of_the_host(plan, emulate):
+    cuda = emulate()
+    engine = TensorRtEngine(plan, runtime="tensorrt", precision="fp32")
+    for rows in (1, 3, 4, 9, 3):
+        frames = np.random.default_rng(rows).integers(0, 256, (rows, 3), np.uint8)
+        lying = [DeviceArray(row.ctypes.data, (3,), frames.dtype, None, frames) for row in frames]
+        doubled = engine.run({"frames": DeviceRows(lying)})["doubled"]
+        np.testing.assert_array_equal(doubled, frames * 2.0)
+        check(engine, rows)
+    assert cuda.launches
 
 
 def test_an_engine_that_is_unloaded_gives_its_memory_back(plan, emulate):

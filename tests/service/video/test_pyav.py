@@ -160,6 +160,25 @@ def test_rotation_of_the_container_is_applied(tmp_path, make_video, angle):
     assert np.array_equal(out, np.rot90(expected, picture.rotation // 90))
 
 
+def test_pixels_that_are_not_square_stay_as_they_are_stored(tmp_path, make_video):
+    square = VideoFile(make_video(tmp_path / "square.mp4", frames=3, size=(96, 64)))
+    path = tmp_path / "wide.mp4"
+    with av.open(str(tmp_path / "square.mp4")) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        stream.sample_aspect_ratio = Fraction(4, 3)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+    video = VideoFile(path)
+    assert (video.info.width_px, video.info.height_px) == (96, 64)
+    for row, expected in zip(video.rows(), square.rows(), strict=True):
+        assert np.array_equal(video.view(row.picture), square.view(expected.picture).copy())
+
+
 def test_a_mp4_cut_at_its_tail_lists_what_is_missing(tmp_path, make_video, read_number):
     path = make_video(
         tmp_path / "a.mp4", frames=60, options={"bf": "2", "g": "10", "movflags": "faststart"}

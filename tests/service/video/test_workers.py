@@ -223,7 +223,7 @@ async def test_damaged_rows_have_a_reason_and_no_pixels(tmp_path, make_video):
     assert rows[-1] == (FrameStatus.MISSING, True)
     assert all(status.has_pixels is not lacks for status, lacks in rows)
     assert len(reader.faults) == sum(lacks for _, lacks in rows)
-    assert "MISSING, 1 CORRUPT of 20 frames; frame 9 cannot be decoded" in reader.message
+    assert "MISSING, 1 CORRUPT of 20 frames; frame 10 cannot be decoded" in reader.message
     assert all(fault.reason for fault in reader.faults)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from service.errors import InvalidRequest
 from service.preprocess import CropRegion
 from service.video.pyav import VideoFile
-from service.video_tools import VideoEdit, check_video, edit_video
+from service.video_tools import VideoEdit, edit_video
 
 FRAMES, RATE_HZ = 60, 30
 
@@ -137,24 +137,7 @@ def test_a_setting_out_of_range_is_refused(values: dict[str, float]) -> None:
         VideoEdit(**values)
 
 
-def test_a_whole_video_is_sound_and_even(video: Path) -> None:
-    found = check_video(video)
-    assert found.is_sound
-    assert found.claims_truly
-    assert (found.frames_by_container, found.frames_by_packet, found.frames_decodable) == (60,) * 3
-    assert not found.is_variable_rate
-    assert found.duration_ns == pytest.approx(59e9 / RATE_HZ, abs=1e6)
-
-
-def test_a_gap_in_the_times_is_a_variable_rate(tmp_path: Path) -> None:
-    times = [*range(30), *range(40, 70)]
-    found = check_video(write(tmp_path / "gap.mp4", times))
-    assert found.is_sound
-    assert found.uneven_steps == 1
-    assert found.longest_step_ns == pytest.approx(11e9 / RATE_HZ, abs=1e6)
-
-
-def test_damaged_frames_are_told_by_their_numbers(video: Path, tmp_path: Path) -> None:
+def test_damaged_frames_are_left_out(video: Path, tmp_path: Path) -> None:
     data = bytearray(video.read_bytes())
     with av.open(str(video)) as container:
         packet = list(container.demux(video=0))[20]
@@ -162,11 +145,6 @@ def test_damaged_frames_are_told_by_their_numbers(video: Path, tmp_path: Path) -
     data[place + 5 : place + size] = bytes(size - 5)
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(data)
-    found = check_video(broken)
-    assert not found.is_sound
-    assert found.frames_by_packet == 60
-    assert found.frames_decodable + found.frames_damaged == 60
-    assert found.faults[0].reason
     made = edit_video(broken, tmp_path / "b.mp4", VideoEdit(width_px=48, height_px=32))
-    assert made.frames == found.frames_decodable
-    assert made.frames_left_out == found.frames_damaged
+    assert made.frames_left_out > 0
+    assert made.frames + made.frames_left_out == FRAMES

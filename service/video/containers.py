@@ -1,0 +1,69 @@
+"""Opens containers of video files, and finds the video in them."""
+
+from pathlib import Path
+
+import av
+
+from service.errors import InvalidVideo, VideoNotFound
+from service.video.base import VideoLimits
+
+DECODER = f"pyav {av.__version__}"
+# Only containers that hold their own pictures: playlists and lists of files would have the server
+# open other paths.
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,ogg,flv,asf,mjpeg,"
+    "mpjpeg,h264,hevc,vvc,obu,ivf,gif,nut,dv,mxf,yuv4mpegpipe,swf,rm,wtv"
+)
+
+
+def open_container(path: Path, limits: VideoLimits) -> av.container.InputContainer:
+    """Open a file to read it.
+
+    Raises:
+        VideoNotFound: nothing is at `path`.
+        InvalidVideo: it is no regular file, or no container that is read here.
+    """
+    if not path.exists():
+        raise VideoNotFound(f"no file is at {path}; check the path")
+    if not path.is_file():
+        raise InvalidVideo(f"{path} is not a regular file; give a video file")
+    if path.stat().st_size == 0:
+        raise InvalidVideo(f"{path} is empty (0 bytes); record or copy it again")
+    try:
+        return av.open(
+            f"file:{path}",
+            metadata_errors="replace",  # titles in another encoding are no reason to refuse
+            options={
+                "format_whitelist": _FORMATS,
+                "protocol_whitelist": "file",
+                "max_pixels": str(limits.max_pixels),
+            },
+        )
+    except PermissionError as error:
+        raise InvalidVideo(f"{path} may not be read by this user; change its rights") from error
+    except av.FFmpegError as error:
+        raise InvalidVideo(
+            f"{path} cannot be opened as a video ({error.strerror}); if it was cut off while it "
+            "was recorded, its index is lost: repair it, or record fragmented MP4 or MKV"
+        ) from error
+
+
+def find_video(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """Return the first video stream that is no cover picture; `path` is for the message.
+
+    Raises:
+        InvalidVideo: there is none, or no decoder for it.
+    """
+    cover = av.stream.Disposition.attached_pic
+    streams = [one for one in container.streams.video if not one.disposition & cover]
+    if not streams:
+        kinds = sorted({one.type for one in container.streams}) or ["nothing"]
+        raise InvalidVideo(
+            f"{path} holds no video stream, only {', '.join(kinds)}; give a file with a video"
+        )
+    if streams[0].codec_context is None:
+        raise InvalidVideo(
+            f"no decoder for the video stream of {path} is built into {DECODER}; convert the "
+            "video to H.264"
+        )
+    return streams[0]

@@ -1,0 +1,70 @@
+"""The nodes of DALI's pipelines: reading stretches of a video, gray, and the inputs of models."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from nvidia.dali import fn, types
+
+from service.bundle import InputSpec
+from service.preprocess import CropRegion, place
+
+Device = Literal["cpu", "gpu"]
+
+PADDING = -1
+"""Number of a frame that DALI adds to fill the last run of a stretch."""
+
+
+def read_video(listed: Path, frames_a_run: int, device: Device) -> list[Any]:
+    """Read a list of stretches, a line each: a file, a label, the first frame and the end.
+
+    Returns:
+        Pictures (F, H, W, 3) RGB, a label, numbers (F,) and times (F,) in s since the first frame
+        of the file. What pads the last run of a stretch has the number `PADDING`.
+    """
+    nodes: Any = fn.experimental.readers.video(
+        device=device,
+        file_list=str(listed),
+        file_list_format="frames",
+        file_list_include_end=False,
+        sequence_length=frames_a_run,
+        pad_mode="constant",  # others drop the frames that fill no run
+        enable_frame_num="sequence",
+        enable_timestamps=True,
+        image_type=types.RGB,
+    )
+    return list(nodes)
+
+
+def to_gray(frames: Any) -> Any:
+    """Turn (F, H, W, 3) RGB into (F, H, W, 1), the luma of BT.601."""
+    return fn.color_space_conversion(frames, image_type=types.RGB, output_type=types.GRAY)
+
+
+def make_input(frames: Any, spec: InputSpec, region: CropRegion) -> Any:
+    """Do on the device what `to_model_input` does, to one gray level.
+
+    Args:
+        frames: (F, H, W, 3) RGB.
+        spec: the input.
+        region: part of the pictures that it shows.
+
+    Returns:
+        (F, h, w, C) of the input's size.
+    """
+    end_x, end_y = region.x_px + region.width_px, region.y_px + region.height_px
+    placement = place(end_x, end_y, spec, region)
+    frames = frames[:, region.y_px : end_y, region.x_px : end_x]
+    if spec.color == "gray":
+        frames = to_gray(frames)
+    width_px = round(region.width_px * placement.scale_x)
+    height_px = round(region.height_px * placement.scale_y)
+    frames = fn.resize(
+        frames,
+        resize_x=width_px,
+        resize_y=height_px,
+        interp_type=types.INTERP_LINEAR,
+        antialias=False,
+    )
+    if (width_px, height_px) == (spec.width_px, spec.height_px):
+        return frames
+    return fn.pad(frames, axes=(1, 2), shape=(spec.height_px, spec.width_px), fill_value=0)
