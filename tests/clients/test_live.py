@@ -223,6 +223,30 @@ async def test_a_server_that_never_opens_the_stream_is_given_up(
             await client.stream(BUNDLES).open()
 
 
+async def test_a_server_that_stands_still_is_given_up_and_its_frames_are_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def stand_still(requests: Requests, context: Context) -> Responses:
+        yield started()
+        async for index in frames(requests):
+            if index == 0:
+                yield result(index)
+
+    monkeypatch.setattr(live, "_SILENCE_SECONDS", 0.3)
+    async with serving(stand_still) as server, AsyncClient(server.address) as client:
+        stream = client.stream(BUNDLES, reconnect=False)
+        await stream.open()
+        await asyncio.sleep(0.5)  # nothing is owed: silence is no fault
+        outcomes: list[tuple[int, str]] = []
+        with pytest.raises(errors.Unavailable, match=r"answered nothing for 0\.3 s"):
+            await send_frames(stream, 10)
+        with pytest.raises(errors.Unavailable, match="answered nothing"):
+            await collect(stream, outcomes)
+    assert outcomes[0] == (0, "result")
+    assert {kind for _, kind in outcomes[1:]} == {"error"}
+    assert stream.ledger.is_closed
+
+
 async def test_without_reconnect_a_break_ends_the_stream_after_its_answers() -> None:
     async with serving(cut_after_two) as server, AsyncClient(server.address) as client:
         stream = client.stream(BUNDLES, reconnect=False)

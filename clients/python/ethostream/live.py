@@ -11,6 +11,7 @@ import grpc
 
 from ethostream import messages
 from ethostream._signal import Signal
+from ethostream._silence import Silence
 from ethostream._status import StatusRecord
 from ethostream.backoff import Backoff
 from ethostream.errors import (
@@ -32,8 +33,8 @@ if TYPE_CHECKING:  # generic for the type checker only
 
 _UNREAD_LIMIT = 16_384  # answers of a few hundred bytes each: some MB, minutes of a 100 Hz camera
 _UNREAD_SECONDS = 10.0  # a slow reader is waited for; one that stands still this long is an error
-# gRPC can leave a call that meets a stopping server without an end: seen with grpcio 1.85.
-_START_SECONDS = 30.0
+_START_SECONDS = 30.0  # for the server to agree to a stream
+_SILENCE_SECONDS = 60.0  # without any answer while some are owed
 _BROKEN = ("UNAVAILABLE", "CANCELLED")  # what a stopped, killed or unreachable server looks like
 # A server that just began may still load its bundles, or count the old stream as open.
 _NOT_READY = ("NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED")
@@ -253,31 +254,30 @@ class AsyncLiveStream:
         call = self._open_call(self._requests())
         record = StatusRecord(call, self._address)
         self._is_draining = False
-        is_late = False
-
-        def give_up() -> None:
-            nonlocal is_late
-            is_late = True
-            call.cancel()
-
-        limit = asyncio.get_running_loop().call_later(_START_SECONDS, give_up)
+        silence = Silence(call.cancel, self._patience)
         error: EthostreamError | None = None
         try:
             async for response in call:
-                limit.cancel()
+                silence.heard()
                 self._take(response)
         except grpc.aio.AioRpcError as rpc_error:
             error = await record.error(rpc_error)
         except asyncio.CancelledError:
-            if not is_late:
+            if not silence.broken_after:
                 raise
-            error = Unavailable(
-                f"{self._address} did not open the stream within {_START_SECONDS:g} s"
-            )
+            did = "answered nothing for" if self._is_connected else "did not open the stream within"
+            error = Unavailable(f"{self._address} {did} {silence.broken_after:g} s")
         finally:
-            limit.cancel()
+            silence.stop()
             call.cancel()
         return error
+
+    def _patience(self) -> float:
+        """Seconds that the server may be silent now."""
+        if not self._is_connected:
+            return _START_SECONDS
+        is_owed = self._ledger.sent_in_flight or self._is_finishing or self._is_draining
+        return _SILENCE_SECONDS if is_owed else float("inf")
 
     async def _requests(self) -> AsyncIterator[pb.StreamFramesRequest]:
         start = self._first_request
