@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,41 +10,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import InvalidConfig
+from service.encoders import Encoder, find_encoder
 from service.results.atomic import replacing
 
 _CLOCK = Fraction(1, 90_000)  # fine enough for any frame rate, and MP4's usual one
-
-
-@dataclass(frozen=True, slots=True)
-class _Codec:
-    encoder: str
-    container: str
-    suffix: str
-    pixel_format: str
-    options: dict[str, str]
-
-
-_CODECS = {
-    "h264": _Codec("libx264", "mp4", ".mp4", "yuv420p", {"crf": "20", "preset": "veryfast"}),
-    "hevc": _Codec(
-        "libx265",
-        "mp4",
-        ".mp4",
-        "yuv420p",
-        {"crf": "22", "preset": "veryfast", "tag": "hvc1", "x265-params": "log-level=error"},
-    ),
-    "vp9": _Codec(
-        "libvpx-vp9",
-        "webm",
-        ".webm",
-        "yuv420p",
-        {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0"},
-    ),
-    "mjpeg": _Codec("mjpeg", "matroska", ".mkv", "yuvj420p", {"q:v": "3"}),
-    "ffv1": _Codec("ffv1", "matroska", ".mkv", "bgr0", {"level": "3"}),
-}
-CODEC_NAMES = tuple(_CODECS)
 
 
 def suffix_of(codec: str) -> str:
@@ -53,16 +22,14 @@ def suffix_of(codec: str) -> str:
     Raises:
         InvalidConfig: an unknown codec.
     """
-    if codec not in _CODECS:
-        raise InvalidConfig(f"unknown codec {codec!r}; choose one of {', '.join(CODEC_NAMES)}")
-    return _CODECS[codec].suffix
+    return _find(codec).suffix
 
 
 class VideoWriter:
     """Takes (H, W, 3) pictures of one size; see `open_video`."""
 
     def __init__(
-        self, container: av.container.OutputContainer, codec: _Codec, rate: Fraction
+        self, container: av.container.OutputContainer, codec: Encoder, rate: Fraction
     ) -> None:
         self._container = container
         self._codec = codec
@@ -77,7 +44,7 @@ class VideoWriter:
             pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if self._stream is None:
             self._stream = self._container.add_stream(
-                self._codec.encoder, rate=self._rate, options=self._codec.options
+                self._codec.name, rate=self._rate, options=self._codec.options
             )
             self._stream.width, self._stream.height = pixels.shape[1], pixels.shape[0]
             self._stream.pix_fmt = self._codec.pixel_format
@@ -100,14 +67,13 @@ def open_video(path: Path, codec: str, frame_rate_hz: float) -> Iterator[VideoWr
 
     Args:
         path: file to write; its ending should be that of `suffix_of`.
-        codec: one of `CODEC_NAMES`.
+        codec: one of `service.encoders.CODEC_NAMES`.
         frame_rate_hz: rate that the file names; pictures keep their own times.
 
     Raises:
         InvalidConfig: an unknown codec.
     """
-    suffix_of(codec)
-    chosen = _CODECS[codec]
+    chosen = _find(codec)
     rate = Fraction(frame_rate_hz or 30.0).limit_denominator(1001)
     with (
         replacing(path) as unfinished,
@@ -116,3 +82,10 @@ def open_video(path: Path, codec: str, frame_rate_hz: float) -> Iterator[VideoWr
         writer = VideoWriter(container, chosen, rate)
         yield writer
         writer.finish()
+
+
+def _find(codec: str) -> Encoder:
+    encoder = find_encoder(codec)
+    if encoder.container == "avi":  # which knows no times but those of an even rate
+        return replace(encoder, container="matroska", suffix=".mkv")
+    return encoder

@@ -9,52 +9,12 @@ import av
 import msgspec
 import numpy as np
 
+from service.encoders import Encoder, find_encoder
 from service.errors import InvalidConfig
 from service.simulation.recording import Recording
 from service.simulation.settings import SimulationSettings
 
 SCORER = "ethostream"
-
-
-@dataclass(frozen=True, slots=True)
-class _Codec:
-    encoder: str
-    container: str
-    suffix: str
-    pixel_format: str
-    options: dict[str, str]
-    even_size: bool = False
-
-
-_CODECS = {
-    # One thread: the encoder shares its core with rendering, and output is the same everywhere.
-    "h264": _Codec(
-        "libx264",
-        "mp4",
-        ".mp4",
-        "yuv420p",
-        {"crf": "24", "preset": "superfast", "bf": "2", "threads": "1"},
-        even_size=True,
-    ),
-    "hevc": _Codec(
-        "libx265",
-        "mp4",
-        ".mp4",
-        "yuv420p",
-        {"crf": "22", "preset": "ultrafast", "tag": "hvc1", "x265-params": "log-level=error"},
-        even_size=True,
-    ),
-    "mjpeg": _Codec("mjpeg", "avi", ".avi", "yuvj420p", {"q:v": "3"}),
-    "vp9": _Codec(
-        "libvpx-vp9",
-        "webm",
-        ".webm",
-        "yuv420p",
-        {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0"},
-    ),
-    "ffv1": _Codec("ffv1", "matroska", ".mkv", "bgr0", {"level": "3"}),
-}
-CODEC_NAMES = tuple(_CODECS)
 
 
 class TruthFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,7 +61,7 @@ def write_recording(
         recording: what to write.
         directory: made where it is missing; files of the same name are replaced.
         name: stem of the file names, and of the folder below `labeled-data`.
-        codec: one of `CODEC_NAMES`.
+        codec: one of `service.encoders.CODEC_NAMES`.
         on_frame: called with the number of frames written so far.
 
     Raises:
@@ -148,10 +108,8 @@ def check_codec(codec: str, settings: SimulationSettings) -> None:
     _choose(codec, settings)
 
 
-def _choose(codec: str, settings: SimulationSettings) -> _Codec:
-    chosen = _CODECS.get(codec)
-    if chosen is None:
-        raise InvalidConfig(f"unknown codec {codec!r}; choose one of {', '.join(CODEC_NAMES)}")
+def _choose(codec: str, settings: SimulationSettings) -> Encoder:
+    chosen = find_encoder(codec)
     width_px, height_px = settings.width_px, settings.height_px
     if chosen.even_size and (width_px % 2 or height_px % 2):
         raise InvalidConfig(
@@ -162,7 +120,7 @@ def _choose(codec: str, settings: SimulationSettings) -> _Codec:
 
 
 def _write_video(
-    recording: Recording, path: Path, codec: _Codec, on_frame: Callable[[int], None] | None
+    recording: Recording, path: Path, codec: Encoder, on_frame: Callable[[int], None] | None
 ) -> None:
     """Encode to a neighbor of the path and move it there when it is whole."""
     unfinished = path.with_name(path.name + ".part")
@@ -170,7 +128,7 @@ def _write_video(
     rate = Fraction(settings.frame_rate_hz).limit_denominator(1001)
     try:
         with av.open(str(unfinished), "w", format=codec.container) as container:
-            stream = container.add_stream(codec.encoder, rate=rate, options=dict(codec.options))
+            stream = container.add_stream(codec.name, rate=rate, options=codec.options)
             stream.width, stream.height = settings.width_px, settings.height_px
             stream.pix_fmt = codec.pixel_format
             stream.time_base = 1 / rate

@@ -14,6 +14,7 @@ from service.archive import ArchiveConfig, VideoAnalysis, VideoOptions
 from service.bundle import InputSpec, PoseSpec
 from service.commands._shipped import SHIPPED_MODELS
 from service.dynamic_crop import AnimalFollower, DynamicCrop
+from service.encoders import ENCODERS
 from service.errors import InvalidRequest
 from service.frames import EncodedFrame
 from service.outcomes import Outcome
@@ -154,7 +155,7 @@ def video(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> Pat
     rng = np.random.default_rng(0)
     ground = rng.integers(95, 105, (*SIZE[::-1], 3)).astype(np.uint8)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mjpeg", rate=30, options={"q:v": "2"})
+        stream = container.add_stream("mjpeg", rate=30, options=ENCODERS["mjpeg"].options)
         stream.width, stream.height = SIZE
         stream.pix_fmt = "yuvj420p"
         for index, corner in enumerate(CORNERS):

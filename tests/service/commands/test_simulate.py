@@ -4,8 +4,8 @@ import json
 import pytest
 
 from service.commands import simulate
+from service.encoders import CODEC_NAMES
 from service.errors import InvalidConfig
-from service.simulation.files import CODEC_NAMES
 
 
 def call(*arguments):

@@ -10,9 +10,10 @@ from PIL import Image
 
 from service.drawing.colors import series_color
 from service.drawing.contact_sheet import Tile, draw_contact_sheet, read_frames
-from service.drawing.encode import CODEC_NAMES, open_video, suffix_of
+from service.drawing.encode import open_video, suffix_of
 from service.drawing.labelled import LabelledOptions, draw_labelled
 from service.drawing.track_plots import draw_track
+from service.encoders import CODEC_NAMES
 from service.errors import InvalidConfig, InvalidRequest, InvalidVideo
 from service.tracks import Track
 

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from service.encoders import CODEC_NAMES
 from service.errors import InvalidConfig
 from service.simulation import SimulationSettings, simulate, write_recording
-from service.simulation.files import CODEC_NAMES
 
 
 def small(**changes):
