@@ -88,7 +88,7 @@ def test_flow_and_features_are_quantized_and_the_sequence_stays_in_float(
         assert figures["macro_f1_loss"] == pytest.approx(
             figures["reference_macro_f1"] - figures["macro_f1"]
         )
-        assert figures["max_logit_difference"] > 1e-4  # these are other graphs than in float
+        assert figures["max_logit_difference"] > 1e-5  # these are other graphs than in float
         assert row["worst_frame"].endswith("of mouse2")
         assert ("int8" in bundle.manifest.precisions[engine]) == row["passed"]
     passed = any(row["passed"] for row in rows.values())

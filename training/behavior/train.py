@@ -96,11 +96,13 @@ def train_behavior(
     validation = load_footage(project.choose(split.validation), settings.input)
     log.info("%d training and %d validation frames", _total(training), _total(validation))
 
+    torch.manual_seed(settings.seed)  # of what begins random
     flow, features = _start(settings, weights, training)
     _train_flow(run, settings, flow, training, validation, resume=resume, callbacks=callbacks)
     _train_features(
         run, settings, flow, features, training, validation, resume=resume, callbacks=callbacks
     )
+    torch.manual_seed(settings.seed)  # also where the features were trained before
     sequence = new_sequence(settings, features.feature_size)
     if sequence is not None:
         _train_sequence(

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from service.bundle import BehaviorSpec
 from service.errors import InvalidConfig, NotFound
@@ -61,6 +62,24 @@ def test_a_run_holds_all_that_export_needs(trained: Run) -> None:
     assert len(decisions.thresholds) == 4
     assert all(0 < threshold < 1 for threshold in decisions.thresholds)
     assert all(shortest >= 1 for shortest in decisions.min_bout_frames)
+
+
+def test_the_same_seed_gives_the_same_networks(
+    trained: Run, behavior_project: Path, tmp_path: Path
+) -> None:
+    assert train(behavior_project, "--out", tmp_path / "again", *TINY.split()) == 0
+    first, again = read_networks(trained), read_networks(open_run(tmp_path / "again"))
+    for one, other in (
+        (first.flow, again.flow),
+        (first.features, again.features),
+        (first.sequence, again.sequence),
+    ):
+        assert one is not None
+        assert other is not None
+        stored = other.state_dict()
+        for name, value in one.state_dict().items():
+            assert torch.equal(value, stored[name]), name
+    assert read_decisions(trained) == read_decisions(open_run(tmp_path / "again"))
 
 
 def test_a_run_is_measured_on_its_test_recordings(
