@@ -8,11 +8,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from ethostream import commands, errors
+from ethostream import commands, errors, sources
 from ethostream.sources import ImageFolder, open_source
 from ethostream.stream_command import _JpegEncoder
 
 from tests.clients.conftest import answer_all, serving
+from tests.clients.network_cameras import rtsp_camera
 
 
 @pytest.fixture
@@ -94,6 +95,24 @@ async def test_a_recording_holds_the_frames_and_their_answers(video: Path, tmp_p
                 format="rgb24"
             )
             assert abs(difference).max() <= 2  # the decoder's rounding of color, done twice
+
+
+async def test_what_came_before_a_camera_broke_off_is_finished_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sources, "_SILENCE_SECONDS", 1.5)
+    folder = tmp_path / "kept"
+    with rtsp_camera(12, stays_silent=True) as address:
+        status, _ = await _stream(address, "--record", str(folder), "--json")
+    assert status != 0
+    told = capsys.readouterr()
+    assert "broke off: nothing came for 1.5 s" in told.err
+    assert "secret" not in told.err
+    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    assert json.loads(told.out.splitlines()[-1]) == lines[-1]
+    assert (lines[-1]["kind"], lines[-1]["results"], lines[-1]["lost"]) == ("summary", 12, 0)
+    with av.open(str(folder / "video.mkv")) as kept:
+        assert sum(1 for _ in kept.decode(video=0)) == 12
 
 
 async def test_a_folder_is_sent_in_the_order_of_its_numbers(

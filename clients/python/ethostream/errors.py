@@ -13,6 +13,7 @@ EthostreamError                 `status` is the name of the gRPC status, the tex
 ├── DeadlineExceeded            no answer within the time allowed
 ├── ServerFailed                the server, its engine or its decoder failed
 ├── PartMissing                 an optional package that is not installed here
+├── SourceLost                  a camera or network stream that broke off
 └── AnswersUnread               the caller sends frames but reads no answers
 """
 
@@ -101,6 +102,12 @@ class PartMissing(EthostreamError):
     """An optional package is not installed; the message says how to install it."""
 
     status = "FAILED_PRECONDITION"
+
+
+class SourceLost(EthostreamError):
+    """A camera or network stream broke off; all frames before were sent."""
+
+    status = "UNAVAILABLE"
 
 
 class AnswersUnread(EthostreamError):

@@ -1,4 +1,4 @@
-"""Where the frames of `ethostream stream` come from: a camera, a video file, an image folder."""
+"""Where the frames of `ethostream stream` come from: cameras, network streams, files, folders."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ethostream.errors import InvalidRequest, PartMissing
+from ethostream.errors import InvalidRequest, PartMissing, SourceLost
 
 SourceColor = Literal["gray", "rgb"]
 
@@ -19,6 +19,9 @@ _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 _COLORSPACE_601 = 5  # ITU601, taken where a stream names no matrix, as the server does
 _NO_MATRIX = (0, 2)  # RGB, unspecified
 _RANGE_FULL = 2
+_PROTOCOLS = ("http", "https", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp")
+_NETWORK_OPTIONS = {"rtsp_transport": "tcp"}  # UDP loses packets, and with them frames
+_SILENCE_SECONDS = 10.0  # of a network stream, after which it is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class SourceFrame:
     image: NDArray[np.uint8] | bytes
     """(H, W) gray or (H, W, 3) RGB, or the bytes of an image file."""
     capture_time_ns: int
-    """Files: presentation time. Cameras and folders: now, ns since 1970."""
+    """Files: presentation time. Others: when the frame arrived here, ns since 1970."""
 
 
 class Source(Protocol):
@@ -44,19 +47,29 @@ class Source(Protocol):
 
 
 def open_source(source: str, *, color: SourceColor = "rgb", rate_hz: float = 0.0) -> Source:
-    """Open a camera (its index or device), a video file or an image folder.
+    """Open a camera (its index or device), a network stream, a video file or an image folder.
 
     Args:
-        source: Camera index such as 0, device such as /dev/video0, or a path.
+        source: Camera index such as 0, device such as /dev/video0, address such as
+            rtsp://camera/stream or http://camera/video.mjpg, or a path.
         color: What to decode video into.
         rate_hz: Cameras: rate to ask of the device; 0 = its default.
 
     Raises:
-        InvalidRequest: There is nothing of that name, or nothing in it.
+        InvalidRequest: There is nothing of that name, nothing in it, or a network stream does not
+            begin within 10 s.
         PartMissing: A camera or video was asked for and PyAV is not installed.
     """
     if source.isdecimal() or source.startswith(("/dev/", "video=")):
         return Video(*_camera(source), color=color, is_live=True, rate_hz=rate_hz)
+    protocol, is_address, _ = source.partition("://")
+    if is_address:
+        if protocol.lower() not in _PROTOCOLS:
+            raise InvalidRequest(
+                f"{protocol}:// is no protocol of a live stream; give one of "
+                f"{', '.join(_PROTOCOLS)}, or a path"
+            )
+        return Video(source, None, color=color, is_live=True)
     path = Path(source)
     if path.is_dir():
         return ImageFolder(path)
@@ -87,7 +100,7 @@ class ImageFolder:
 
 
 class Video:
-    """A video file or a camera, decoded by PyAV."""
+    """A video file, a camera or a network stream, decoded by PyAV."""
 
     def __init__(
         self,
@@ -102,23 +115,34 @@ class Video:
         self._color = color
         self._is_live = is_live
         self.damaged = 0
+        self._name = _without_password(name)
+        is_remote = "://" in name
         options = {"framerate": f"{rate_hz:g}"} if rate_hz else {}
         try:
-            self._container: Any = self._av.open(name, format=container_format, options=options)
-        except (OSError, ValueError) as error:  # FFmpeg's errors are one of these
-            raise InvalidRequest(f"cannot open '{name}': {error}") from error
+            self._container: Any = self._av.open(
+                name,
+                format=container_format,
+                options=options | (_NETWORK_OPTIONS if is_remote else {}),
+                timeout=_SILENCE_SECONDS if is_remote else None,
+            )
+        except self._av.error.FFmpegError as error:
+            raise InvalidRequest(f"cannot open '{self._name}': {self._reason(error)}") from None
         if not self._container.streams.video:
-            raise InvalidRequest(f"'{name}' holds no video; choose another file")
+            raise InvalidRequest(f"'{self._name}' holds no video; choose another source")
         rate = self._container.streams.video[0].average_rate
         self.frame_rate_hz = 0.0 if is_live or not rate else float(rate)
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        """The frames that can be decoded; damaged packets are counted and left out."""
+        """The frames that can be decoded; damaged packets are counted and left out.
+
+        Raises:
+            SourceLost: A network stream broke, or nothing came for 10 s; all frames before were
+                given.
+        """
         stream = self._container.streams.video[0]
-        if not self._is_live:
-            stream.thread_type = "AUTO"
+        stream.thread_type = "NONE" if self._is_live else "AUTO"  # threads hold frames back
         with self._container:
-            for packet in self._container.demux(stream):
+            for packet in self._packets(stream):
                 try:
                     frames = packet.decode()
                 except self._av.error.FFmpegError:
@@ -128,6 +152,17 @@ class Video:
                     now = self._is_live or frame.time is None
                     capture_time_ns = time.time_ns() if now else round(frame.time * 1e9)
                     yield SourceFrame(picture(frame, self._color), capture_time_ns)
+
+    def _packets(self, stream: Any) -> Iterator[Any]:
+        try:
+            yield from self._container.demux(stream)
+        except self._av.error.FFmpegError as error:
+            raise SourceLost(f"'{self._name}' broke off: {self._reason(error)}") from None
+
+    def _reason(self, error: Any) -> str:
+        if isinstance(error, self._av.error.ExitError):
+            return f"nothing came for {_SILENCE_SECONDS:g} s"
+        return _without_password(str(error))
 
 
 def picture(frame: Any, color: SourceColor) -> NDArray[np.uint8]:
@@ -155,6 +190,11 @@ def require_av() -> Any:
             "video needs PyAV, which is not installed; run `pip install 'ethostream[video]'`"
         ) from error
     return av
+
+
+def _without_password(text: str) -> str:
+    """Leave user and password out of addresses, which end in logs."""
+    return re.sub(r"://[^/@\s]+@", "://", text)
 
 
 def _camera(source: str) -> tuple[str, str]:

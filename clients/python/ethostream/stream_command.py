@@ -14,7 +14,7 @@ import numpy as np
 
 from ethostream.blocking import Client, LiveStream
 from ethostream.channel import TlsOptions
-from ethostream.errors import InvalidRequest
+from ethostream.errors import InvalidRequest, SourceLost
 from ethostream.ledger import Answer
 from ethostream.recording import Recorder, answer_line
 from ethostream.sources import Source, SourceColor, open_source, require_av
@@ -29,7 +29,11 @@ _LATENCIES = 100_000  # frames that the percentiles look back on: 17 min at 100 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add = parser.add_argument
-    add("source", help="camera index or device, video file, or folder of JPEG or PNG files")
+    add(
+        "source",
+        help="camera index or device, address such as rtsp://HOST/PATH, video file, or folder of "
+        "JPEG or PNG files",
+    )
     add("--server", default="127.0.0.1:50051", metavar="HOST:PORT", help="the server")
     add(
         "--model",
@@ -107,16 +111,21 @@ def run(arguments: argparse.Namespace) -> int:
             recorder.line(_started_line(stream, arguments.server))
         reader = _Reader(stream, recorder, is_json=arguments.json)
         reader.start()
+        lost: SourceLost | None = None
         try:
             _send(source, stream, reader, recorder, encoder, rate_hz, arguments.frame_limit)
         except KeyboardInterrupt:  # the usual end of a camera: finish what is in flight
             pass
+        except SourceLost as error:  # told at the end: what came before is finished first
+            lost = error
         finally:
             reader.finish()
         summary = {**reader.summary(), "damaged_packets": source.damaged}
         if recorder is not None:
             recorder.line(summary)
     _show_summary(summary, is_json=arguments.json)
+    if lost is not None:
+        raise lost
     return 0
 
 
