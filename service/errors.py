@@ -48,6 +48,10 @@ class InvalidFrame(InvalidRequest):
     """A frame's bytes do not match its declared encoding or size."""
 
 
+class FrameDamaged(InvalidFrame):
+    """An encoded picture is not whole."""
+
+
 class FrameOutOfOrder(InvalidRequest):
     """A frame index is not greater than the one before it in the session."""
 

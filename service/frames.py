@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import InvalidFrame
+from service.errors import FrameDamaged, InvalidFrame
 from service.preprocess import CropRegion, bgr_to_rgb
 from service.video.base import VideoLimits
 from service.video.still import decode_still
@@ -48,13 +48,14 @@ def read_frame(frame: EncodedFrame | ReadFrame, limits: VideoLimits) -> NDArray[
     """Return the pixels of a frame: (H, W, 3) RGB or (H, W) gray, uint8.
 
     Raises:
+        FrameDamaged: the encoded picture is not whole.
         InvalidFrame: the bytes do not match the encoding and size.
         FrameTooLarge: more pixels than `limits` takes.
     """
     index = frame.frame_index
     if isinstance(frame, ReadFrame):
         if frame.pixels is None:
-            raise InvalidFrame(f"frame {index} is damaged in the encoded stream; send a key frame")
+            raise FrameDamaged(f"frame {index} is damaged in the encoded stream; send a key frame")
         return frame.pixels
     if not frame.data:
         raise InvalidFrame(f"frame {index} is 0 bytes; send JPEG, PNG or raw pixels")
@@ -62,7 +63,7 @@ def read_frame(frame: EncodedFrame | ReadFrame, limits: VideoLimits) -> NDArray[
         try:
             return decode_still(frame.data, frame.encoding, limits)
         except InvalidFrame as error:
-            raise InvalidFrame(f"frame {index}: {error}") from error
+            raise type(error)(f"frame {index}: {error}") from error
     width_px, height_px = frame.width_px, frame.height_px
     limits.check(f"frame {index}", width_px, height_px)
     channels = RAW_CHANNELS[frame.encoding]

@@ -325,7 +325,7 @@ class LiveSession:
             try:
                 pixels = await self._decode_jpeg(frame.data)
             except InvalidFrame as error:
-                raise InvalidFrame(f"frame {frame.frame_index}: {error}") from error
+                raise type(error)(f"frame {frame.frame_index}: {error}") from error
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._threads, self._read_and_resize, frame, begun, pixels

@@ -20,6 +20,7 @@ from service.dynamic_crop import DynamicCrop
 from service.errors import (
     EngineFailed,
     EthostreamError,
+    FrameDamaged,
     FrameTooLarge,
     InvalidFrame,
     InvalidRequest,
@@ -402,6 +403,8 @@ def _from_info(info: VideoInfo) -> inference_pb2.VideoInfo:
 def _error_code(error: EthostreamError | None) -> inference_pb2.FrameErrorCode.ValueType:
     if isinstance(error, FrameTooLarge):
         return inference_pb2.FRAME_ERROR_CODE_TOO_LARGE
+    if isinstance(error, FrameDamaged):
+        return inference_pb2.FRAME_ERROR_CODE_DECODE_FAILED
     if isinstance(error, InvalidFrame):
         return inference_pb2.FRAME_ERROR_CODE_INVALID_FRAME
     if isinstance(error, EngineFailed):

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import InvalidFrame
+from service.errors import FrameDamaged, InvalidFrame
 from service.video.base import VideoLimits
 
 StillEncoding = Literal["jpeg", "png"]
@@ -38,7 +38,8 @@ def decode_still(
         (H, W, 3) RGB, or (H, W) gray where the file is gray, uint8.
 
     Raises:
-        InvalidFrame: the bytes are not a whole picture of that encoding.
+        FrameDamaged: the picture is not whole.
+        InvalidFrame: the bytes are no picture of that encoding.
         FrameTooLarge: the header says more pixels than the limits.
     """
     width_px, height_px, channels = read_size(data, encoding)
@@ -48,9 +49,9 @@ def decode_still(
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
-        raise InvalidFrame(_damaged(data, encoding, str(error.err))) from error
+        raise FrameDamaged(_damaged(data, encoding, str(error.err))) from error
     if pixels is None:
-        raise InvalidFrame(_damaged(data, encoding, "the decoder refused it"))
+        raise FrameDamaged(_damaged(data, encoding, "the decoder refused it"))
     return np.asarray(pixels, np.uint8)
 
 

@@ -40,6 +40,7 @@ import {
   type AnalyzeFrameResponse,
   type AnalyzeVideoResponse,
   type BehaviorColumns,
+  FrameErrorCode,
   type FrameOutcome as FrameOutcomeMessage,
   InferenceService,
   type PoseColumns,
@@ -144,7 +145,7 @@ function assertOutcome(found: FrameOutcome, recorded: FrameOutcomeMessage): void
   assert.equal(found.kind, recorded.outcome.case);
   if (recorded.outcome.case === "error") {
     assert.equal(found.message, recorded.outcome.value.message);
-    assert.equal(found.reason, "invalid_frame");
+    assert.equal(found.reason, FrameErrorCode[recorded.outcome.value.code].toLowerCase());
   }
   const poses = recorded.outcome.case === "result" ? recorded.outcome.value.poses : [];
   assert.equal(found.poses.length, poses.length);

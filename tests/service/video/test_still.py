@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from service.errors import FrameTooLarge, InvalidFrame
+from service.errors import FrameDamaged, FrameTooLarge, InvalidFrame
 from service.video import VideoLimits
 from service.video.still import decode_still, read_size
 
@@ -109,7 +109,7 @@ def test_a_png_of_16_bits_is_refused():
 def test_a_cut_png_is_refused(colors):
     noisy = np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8)
     data = encode("png", noisy)
-    with pytest.raises(InvalidFrame, match="damaged"):
+    with pytest.raises(FrameDamaged, match="damaged"):
         decode_still(data[: len(data) // 2], "png")
     assert colors.any()
 
@@ -117,7 +117,7 @@ def test_a_cut_png_is_refused(colors):
 def test_a_cut_jpeg_is_refused():
     noisy = np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8)
     data = encode("jpg", noisy)
-    with pytest.raises(InvalidFrame, match="damaged"):
+    with pytest.raises(FrameDamaged, match="damaged"):
         decode_still(data[: len(data) // 2], "jpeg")
 
 
