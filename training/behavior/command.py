@@ -146,6 +146,13 @@ def add_training_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--held-out-stride", type=int, default=1, help="every how many-th held-out window is used"
     )
+    parser.add_argument(
+        "--flow-crop",
+        type=frame_size,
+        metavar="WxH",
+        help="train the flow on random parts of this size: more steps in the same time; all of "
+        "each frame if absent",
+    )
     for stage, epochs, samples in (
         ("flow", 12, 1024),
         ("features", 30, 512),

@@ -127,6 +127,7 @@ def read_settings(
         test=test,
         flow_frames=preset.flow_frames or arguments.flow_frames,
         oversampling_exponent=arguments.oversampling,
+        flow_crop=arguments.flow_crop,
         flow=StageSettings(epochs=arguments.flow_epochs, samples_per_epoch=arguments.flow_samples),
         features=StageSettings(
             epochs=arguments.features_epochs, samples_per_epoch=arguments.features_samples

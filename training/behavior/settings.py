@@ -70,6 +70,8 @@ class BehaviorTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Patterns of test recordings whose figures the card also gives apart."""
     flow_frames: int = 4
     """F."""
+    flow_crop: tuple[int, int] | None = None
+    """Width and height of the random part of frames that flow trains on, px; None takes all."""
     fusion: FusionName = "average"
     """Of the logits of pixels and flows, in `deg_*`."""
     curriculum: bool = False
@@ -134,6 +136,17 @@ class BehaviorTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise InvalidConfig(
                 f"the model input is {self.input.width_px}x{self.input.height_px} px; "
                 "give at least 64x64"
+            )
+
+        if self.flow_crop is not None:
+            self._check_crop(*self.flow_crop)
+
+    def _check_crop(self, width_px: int, height_px: int) -> None:
+        sides = ((width_px, self.input.width_px), (height_px, self.input.height_px))
+        if any(side < 32 or side % 8 or side > whole for side, whole in sides):
+            raise InvalidConfig(
+                f"flow is to train on parts of {width_px}x{height_px} px; give multiples of 8, 32 "
+                f"at least and at most the input's {self.input.width_px}x{self.input.height_px}"
             )
 
     def stage(self, name: StageName) -> StageSettings:

@@ -204,6 +204,7 @@ def _train_flow(
         ClipAugmenter(settings.augment),
         widest_gap=_WIDEST_GAP,
         shift_px=_SHIFT_PX,
+        crop=settings.flow_crop,
         seed=settings.seed,
     )
     held_out = None

@@ -46,6 +46,8 @@ class FlowClips(Dataset[Tensor]):
             one frame to the next, which teaches little.
         shift_px: in half of the samples each frame is also displaced against the one before by up
             to this, px.
+        crop: width and height of a random part that is kept of each sample, px; None keeps all.
+            A part costs less, and flow looks only so far.
         seed: of all choices. A key is (epoch, index), so that a resumed training sees what
             comes next.
     """
@@ -58,9 +60,11 @@ class FlowClips(Dataset[Tensor]):
         *,
         widest_gap: int = 1,
         shift_px: float = 0.0,
+        crop: tuple[int, int] | None = None,
         seed: int,
     ) -> None:
         self._footage = footage
+        self._crop = crop
         self._length = length
         self._places = flow_places(footage, length, widest_gap)
         self._augmenter = augmenter
@@ -82,6 +86,8 @@ class FlowClips(Dataset[Tensor]):
             offset_px = random.uniform(-self._shift_px, self._shift_px, 2)
             for place in range(1, self._length):
                 clip[place] = _displace(clip[place], place * offset_px)
+        if self._crop is not None:
+            clip = _random_part(clip, self._crop, random)
         return torch.from_numpy(clip)
 
 
@@ -224,6 +230,16 @@ def sampling_weights(labels: NDArray[np.int8], exponent: float) -> NDArray[np.fl
     rarest = np.where(np.isinf(rarest), none_share, rarest)
     weights: NDArray[np.float64] = (1.0 / rarest) ** exponent
     return weights
+
+
+def _random_part(
+    clip: NDArray[np.uint8], size: tuple[int, int], random: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Cut the same part of `size` (width, height) out of all frames (W, H, W_px, C)."""
+    width_px, height_px = size
+    y = int(random.integers(clip.shape[1] - height_px + 1))
+    x = int(random.integers(clip.shape[2] - width_px + 1))
+    return np.ascontiguousarray(clip[:, y : y + height_px, x : x + width_px])
 
 
 def _displace(frame: NDArray[np.uint8], offset_px: NDArray[np.float64]) -> NDArray[np.uint8]:

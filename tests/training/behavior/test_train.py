@@ -145,6 +145,9 @@ def test_arguments_that_contradict_are_refused(trained: Run, behavior_project: P
     with pytest.raises(InvalidConfig, match="no data was named"):
         train("--out", trained.directory.parent / "other")
     held = ("--validation", "mouse1", "--test", "mouse2")
+    crop = (*TINY.split(), "--flow-crop", "72x64")
+    with pytest.raises(InvalidConfig, match=r"parts of 72x64 px.*at most the input's 64x64"):
+        train(behavior_project, "--out", trained.directory.parent / "other", *crop)
     with pytest.raises(InvalidConfig, match="give at least 64x64"):
         train(
             behavior_project, "--out", trained.directory.parent / "other", "--size", "32x32", *held

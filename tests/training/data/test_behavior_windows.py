@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -76,6 +77,20 @@ def test_displaced_frames_begin_with_the_first_as_it_was() -> None:
     assert drawn[0, 0].shape == (3, 8, 8, 1)
     with pytest.raises(InvalidConfig, match="no clip of any recording has 9 frames"):
         flow_places([make_footage()], 9, 3)
+
+
+def test_flow_trains_on_the_same_part_of_all_frames_of_a_sample() -> None:
+    ramp = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1)  # tells each place
+    footage = replace(make_footage(), frames=np.repeat(ramp, 20, axis=0))
+    drawn = FlowClips([footage], 3, ClipAugmenter(STILL), crop=(4, 2), seed=1)
+    corners = set()
+    for index in range(20):
+        part = drawn[0, index].numpy()
+        assert part.shape == (3, 2, 4, 1)
+        y, x = divmod(int(part[0, 0, 0, 0]), 8)
+        assert (part == ramp[:, y : y + 2, x : x + 4]).all()
+        corners.add((y, x))
+    assert len(corners) > 5
 
 
 def test_windows_beyond_the_ends_of_a_clip_are_filled() -> None:
