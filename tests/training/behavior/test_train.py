@@ -11,7 +11,7 @@ import torch
 
 from service.bundle import BehaviorSpec
 from service.errors import InvalidConfig, NotFound
-from training.behavior import command
+from tests.training.behavior.tiny import TINY, train
 from training.behavior.evaluate import Prediction
 from training.behavior.figures import summarize
 from training.behavior.launch import with_config
@@ -30,23 +30,13 @@ from training.runs import Run, create_run, open_run
 
 pytestmark = pytest.mark.needs_train
 
-TINY = (
-    "--size 64x64 --validation mouse1 --test mouse2 --flow-frames 2 --dilations 1 2 --threads 1 "
-    "--flow-epochs 1 --flow-samples 16 --features-epochs 1 --features-samples 16 "
-    "--sequence-epochs 1 --precision 32-true"
-)
-
-
-def train(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    command.configure(parser)
-    return command.run(parser.parse_args([str(one) for one in arguments]))
+TINY_PARTS = f"{TINY} --validation mouse1 --test mouse2"
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, behavior_project: Path) -> Run:
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    assert train(behavior_project, "--out", out, *TINY.split()) == 0
+    assert train(behavior_project, "--out", out, *TINY_PARTS.split()) == 0
     return open_run(out)
 
 
@@ -67,7 +57,7 @@ def test_a_run_holds_all_that_export_needs(trained: Run) -> None:
 def test_the_same_seed_gives_the_same_networks(
     trained: Run, behavior_project: Path, tmp_path: Path
 ) -> None:
-    assert train(behavior_project, "--out", tmp_path / "again", *TINY.split()) == 0
+    assert train(behavior_project, "--out", tmp_path / "again", *TINY_PARTS.split()) == 0
     first, again = read_networks(trained), read_networks(open_run(tmp_path / "again"))
     for one, other in (
         (first.flow, again.flow),
@@ -145,7 +135,7 @@ def test_arguments_that_contradict_are_refused(trained: Run, behavior_project: P
     with pytest.raises(InvalidConfig, match="no data was named"):
         train("--out", trained.directory.parent / "other")
     held = ("--validation", "mouse1", "--test", "mouse2")
-    crop = (*TINY.split(), "--flow-crop", "72x64")
+    crop = (*TINY_PARTS.split(), "--flow-crop", "72x64")
     with pytest.raises(InvalidConfig, match=r"parts of 72x64 px.*at most the input's 64x64"):
         train(behavior_project, "--out", trained.directory.parent / "other", *crop)
     with pytest.raises(InvalidConfig, match="give at least 64x64"):
@@ -170,7 +160,7 @@ def test_without_names_the_split_is_drawn_so_that_each_part_has_every_behavior(
     (folder / "project_config.yaml").write_text(
         "project: {name: run, class_names: [background, run], data_path: DATA}\n"
     )
-    options = TINY.replace("--validation mouse1 --test mouse2", "--split-seed 4 --frame-rate 10")
+    options = f"{TINY} --split-seed 4 --frame-rate 10"
     with pytest.raises(InvalidLabels, match="give --frame-rate"):
         train(folder, "--out", tmp_path / "no-rate", "--size", "64x64")
     assert train(folder, "--out", tmp_path / "run", *options.split()) == 0
@@ -262,7 +252,7 @@ def test_without_validation_recordings_the_last_epoch_is_taken(
     behavior_project: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "unwatched"
-    options = TINY.replace("--validation mouse1 ", "").split()
+    options = f"{TINY} --test mouse2".split()
     assert train(behavior_project, "--out", out, *options, "--features-epochs", 2) == 0
     run = open_run(out)
     assert run.split().validation == ()

@@ -1,4 +1,3 @@
-import argparse
 import logging
 from pathlib import Path
 
@@ -7,9 +6,9 @@ import torch
 
 from service.errors import InvalidConfig, NotFound
 from tests.training.behavior.deepethogram_reference import random_features
+from tests.training.behavior.tiny import TINY, train
 from tests.training.omegaconf_reference import save_with_omegaconf
 from training.backbones import create_backbone
-from training.behavior import command
 from training.behavior.networks.base import FeatureExtractor
 from training.behavior.networks.realtime_features import RealtimeFeatures
 from training.behavior.networks.two_stream import TwoStreamResNet
@@ -18,17 +17,6 @@ from training.behavior.transfer import take_over
 from training.runs import Run, open_run
 
 pytestmark = pytest.mark.needs_train
-
-TINY = (
-    "--size 64x64 --flow-frames 2 --dilations 1 2 --threads 1 --flow-epochs 1 --flow-samples 16 "
-    "--features-epochs 1 --features-samples 16 --sequence-epochs 1 --precision 32-true"
-)
-
-
-def train(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    command.configure(parser)
-    return command.run(parser.parse_args([str(one) for one in arguments]))
 
 
 @pytest.fixture(scope="module")
