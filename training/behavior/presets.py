@@ -38,6 +38,11 @@ class Preset:
     """On the weights of the flow's smoothness."""
     sparsity_weight: float = 0.0
     """Of the mean amount of flow."""
+    flow_gap_frames: int = 1
+    """Flow trains on frames up to so far apart; see `FlowClips`."""
+    flow_drift_px: float = 0.0
+    """In half of its samples each frame drifts by up to this against the one before. Generators
+    that begin at no flow learn the small motions of animals sooner without."""
     size_multiple: int = 2
     """Both sides of the model input are multiples of this."""
 
@@ -48,7 +53,9 @@ class Preset:
 
 
 PRESETS: Mapping[PresetName, Preset] = {
-    "realtime": Preset(None, 0, "causal", sparsity_weight=0.03),
+    "realtime": Preset(
+        None, 0, "causal", sparsity_weight=0.03, flow_gap_frames=3, flow_drift_px=4.0
+    ),
     "deg_f": Preset(10, 5, "tgm", size_multiple=8),
     "deg_m": Preset(10, 5, "tgm", size_multiple=32),
     "deg_s": Preset(10, 5, "tgm", smoothness_factor=0.25, sparsity_weight=0.05, size_multiple=8),

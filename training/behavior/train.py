@@ -51,8 +51,6 @@ from training.runs import Run
 log = logging.getLogger("ethostream.training")
 
 _HELD_OUT_CLIPS = 256
-_WIDEST_GAP, _SHIFT_PX = 3, 4.0
-"""Flow trains on larger motions than it will mostly see; see `FlowClips`."""
 _NO_CHANGE = ClipAugmentSettings(
     mirror_probability=0.0,
     rotation_degrees=0.0,
@@ -202,8 +200,8 @@ def _train_flow(
         training,
         network.input_frames,
         ClipAugmenter(settings.augment),
-        widest_gap=_WIDEST_GAP,
-        shift_px=_SHIFT_PX,
+        widest_gap=preset.flow_gap_frames,
+        shift_px=preset.flow_drift_px,
         crop=settings.flow_crop,
         seed=settings.seed,
     )
@@ -214,8 +212,8 @@ def _train_flow(
                 validation,
                 network.input_frames,
                 ClipAugmenter(_NO_CHANGE),
-                widest_gap=_WIDEST_GAP,
-                shift_px=_SHIFT_PX,
+                widest_gap=preset.flow_gap_frames,
+                shift_px=preset.flow_drift_px,
                 seed=settings.seed,
             ),
             batch_size=stage.batch_size,
