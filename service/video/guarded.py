@@ -123,7 +123,7 @@ class GuardedFile:
             DecoderFailed: the fast decoder is required and could not begin.
         """
         end = self.frames if frame_limit is None else min(self.frames, first_frame + frame_limit)
-        with closing(self._source), self._truth.open_keys() as keys:
+        with closing(self._source), closing(self._truth.open_keys()) as keys:
             for row in self._all_rows(first_frame, end, keys):
                 if row.frame_index >= end:
                     return

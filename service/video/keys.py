@@ -1,7 +1,6 @@
 """Decodes single key frames of a file, to be compared with what another decoder makes of them."""
 
 from pathlib import Path
-from types import TracebackType
 
 import av
 
@@ -11,23 +10,14 @@ from service.video.contexts import open_pyav
 
 
 class KeyPictures:
-    """A file that is open for its key frames; closed by the end of the `with` block."""
+    """A file that is open for its key frames; closed by `close`."""
 
     def __init__(self, path: Path, limits: VideoLimits) -> None:
         self._container = open_container(path, limits)
         self._stream = find_video(self._container, path)
         self._context = open_pyav(self._stream, limits, 1)
 
-    def __enter__(self) -> "KeyPictures":
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Close the file."""
         self._container.close()
 

@@ -1,5 +1,7 @@
 """A key frame can be decoded on its own, from anywhere in a file."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,7 @@ def test_each_key_frame_shows_its_own_number(tmp_path, make_video, read_number, 
     ranks, pixels = file.index.ranks, np.empty(file.shape, np.uint8)
     positions = np.flatnonzero(file.index.flags & KEY).tolist()
     assert len(positions) >= 4
-    with file.open_keys() as keys:
+    with closing(file.open_keys()) as keys:
         for position in [*positions, *reversed(positions)]:
             picture = keys.picture(file.index.pts.item(position))
             if picture is None:
@@ -37,7 +39,7 @@ def test_each_key_frame_shows_its_own_number(tmp_path, make_video, read_number, 
 
 def test_what_is_no_key_frame_gives_none_or_nothing_that_is_whole(tmp_path, make_video):
     file = VideoFile(make_video(tmp_path / "h264.mp4", size=(128, 96), options=GROUPS))
-    with file.open_keys() as keys:
+    with closing(file.open_keys()) as keys:
         assert keys.picture(file.index.pts.item(5)) is None
         assert keys.picture(int(file.index.pts.max()) + 7) is None
         assert keys.picture(0) is not None
