@@ -6,7 +6,7 @@ frames in flight, and rows leave in the order of the file. Memory does not grow 
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from service import metrics
 from service.behavior_stream import BehaviorStream, choose_stride, choose_thresholds
+from service.bout_tracker import BoutTracker, open_tracker
 from service.bundle import InputSpec
 from service.dynamic_crop import DynamicCrop, open_followers
 from service.errors import EthostreamError, InvalidConfig, InvalidRequest
@@ -89,9 +90,8 @@ class VideoStarted:
 class VideoFinished:
     """The analysis is complete."""
 
-    frames: int
-    frames_ok: int
-    frames_failed: int
+    frames: dict[FrameStatus, int]
+    """Rows sent, by status."""
     message: str
     total_seconds: float
 
@@ -143,7 +143,8 @@ class VideoAnalysis:
         )
         shared = bundles if self._followers is None else [one.loaded for one in self._behavior]
         self._inputs = tuple({one.bundle.manifest.input: None for one in shared})
-        self._counts = {"ok": 0, "failed": 0}
+        self._frames = Counter({status: 0 for status in FrameStatus})
+        self._trackers: list[BoutTracker | None] = []
 
     async def run(
         self, path: Path | PictureList
@@ -173,6 +174,10 @@ class VideoAnalysis:
             ) as reader:
                 rate = options.frame_rate_hz or reader.info.frame_rate_hz
                 streams.extend(self._open_stream(one, rate) for one in self._behavior)
+                self._trackers.extend(
+                    open_tracker(one, stream.stride)
+                    for one, stream in zip(self._behavior, streams, strict=True)
+                )
                 yield VideoStarted(
                     reader.info,
                     tuple(one.loaded for one in options.selections),
@@ -203,10 +208,16 @@ class VideoAnalysis:
             if done:
                 yield self._chunk(done)
             total = time.perf_counter() - began
-            ok, failed = self._counts["ok"], self._counts["failed"]
+            frames = dict(self._frames)
+            failed = sum(count for status, count in frames.items() if not status.has_pixels)
             metrics.VIDEOS.labels("complete" if not failed else "damaged").inc()
-            log.info("video analyzed", frames=ok + failed, failed=failed, seconds=round(total, 3))
-            yield VideoFinished(ok + failed, ok, failed, message, total)
+            log.info(
+                "video analyzed",
+                **{status.name.lower(): count for status, count in frames.items()},
+                decoder=reader.info.decoder,
+                seconds=round(total, 3),
+            )
+            yield VideoFinished(frames, message, total)
         except EthostreamError:
             metrics.VIDEOS.labels("failed").inc()
             raise
@@ -233,13 +244,12 @@ class VideoAnalysis:
 
     async def _begin(self, frame: VideoFrame, streams: list[BehaviorStream]) -> _Row:
         row = _Row(frame.frame_index, frame.pts_ns, frame.status, [], [])
+        self._frames[frame.status] += 1
         if not frame.status.has_pixels:
-            self._counts["failed"] += 1
             row.poses = [None] * len(self._pose)
             row.behaviors = [stream.miss(frame.frame_index) for stream in streams]
             metrics.FRAMES.labels("archive", "error").inc()
             return row
-        self._counts["ok"] += 1
         inputs = self._own_inputs(frame)
         followed: list[_Input] = []
         if self._followers is not None:
@@ -306,8 +316,10 @@ class VideoAnalysis:
                 for number, loaded in enumerate(self._pose)
             ),
             behaviors=tuple(
-                _behavior_columns(one.loaded, [row.behaviors[number] for row in rows])
-                for number, one in enumerate(self._behavior)
+                _behavior_columns(one.loaded, [row.behaviors[number] for row in rows], tracker)
+                for number, (one, tracker) in enumerate(
+                    zip(self._behavior, self._trackers, strict=True)
+                )
             ),
         )
 
@@ -331,7 +343,9 @@ def _pose_columns(loaded: LoadedBundle, poses: list[Poses | None]) -> PoseColumn
     return PoseColumns(loaded.key, keypoints_xy, confidence)
 
 
-def _behavior_columns(loaded: LoadedBundle, answers: list[BehaviorAnswer]) -> BehaviorColumns:
+def _behavior_columns(
+    loaded: LoadedBundle, answers: list[BehaviorAnswer], tracker: BoutTracker | None
+) -> BehaviorColumns:
     spec = loaded.bundle.manifest.behavior
     assert spec is not None
     shape = (len(answers), len(spec.behaviors))
@@ -342,4 +356,5 @@ def _behavior_columns(loaded: LoadedBundle, answers: list[BehaviorAnswer]) -> Be
         if answer.probabilities is not None and answer.present is not None:
             probabilities[row] = answer.probabilities
             present[row] = answer.present
-    return BehaviorColumns(loaded.key, status, probabilities, present)
+    bouts = [] if tracker is None else [one for answer in answers for one in tracker.add(answer)]
+    return BehaviorColumns(loaded.key, status, probabilities, present, tuple(bouts))

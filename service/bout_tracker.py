@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +10,7 @@ from service.behavior import BACKGROUND
 from service.bundle import BehaviorSpec
 from service.errors import InvalidRequest
 from service.repository import Selection
-from service.values import BehaviorAnswer
-
-
-@dataclass(frozen=True, slots=True)
-class BoutEvent:
-    """The onset or offset of a bout."""
-
-    behavior: str
-    kind: Literal["onset", "offset"]
-    frame_index: int
-    """The first frame of the bout, or the first frame after it."""
+from service.values import BehaviorAnswer, BoutEvent
 
 
 @dataclass(slots=True)

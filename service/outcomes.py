@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from service.bout_tracker import BoutEvent
 from service.errors import EthostreamError
 from service.preprocess import CropRegion
-from service.values import BehaviorAnswer, BundleVersion, Poses
+from service.values import BehaviorAnswer, BoutEvent, BundleVersion, Poses
 
 
 @dataclass(frozen=True, slots=True)

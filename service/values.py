@@ -2,6 +2,7 @@
 
 import enum
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +123,16 @@ class PoseColumns:
 
 
 @dataclass(frozen=True, slots=True)
+class BoutEvent:
+    """The onset or offset of a bout."""
+
+    behavior: str
+    kind: Literal["onset", "offset"]
+    frame_index: int
+    """The first frame of the bout, or the first frame after it."""
+
+
+@dataclass(frozen=True, slots=True)
 class BehaviorColumns:
     """Behavior of T frames by one bundle; NaN and false in rows without context."""
 
@@ -132,6 +143,8 @@ class BehaviorColumns:
     """(T, C) in [0, 1]."""
     present: NDArray[np.bool_]
     """(T, C) by threshold, without the bout rule."""
+    bouts: tuple[BoutEvent, ...] = ()
+    """What these frames decided, where it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,10 @@ def scenes() -> list[Scene]:
     unknown_behavior = bundle_pb2.BundleSelection(
         bundle=both[1].bundle, thresholds={"digging": 0.5}
     )
-    video = pb.AnalyzeVideoRequest(upload_id=UPLOAD, bundles=both, frames_per_chunk=5)
+    with_bouts = bundle_pb2.BundleSelection(bundle=both[1].bundle, bout_events=True)
+    video = pb.AnalyzeVideoRequest(
+        upload_id=UPLOAD, bundles=[both[0], with_bouts], frames_per_chunk=5
+    )
     lost = pb.AnalyzeVideoRequest(upload_id="0" * 32, bundles=both)
     gone = pb.AnalyzeFrameRequest(session_id="0" * 16, frame=_frame(0))
     return [

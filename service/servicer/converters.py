@@ -30,7 +30,14 @@ from service.outcomes import LiveBehavior, Outcome, Timings
 from service.preprocess import CropRegion
 from service.repository import BundleStatus, LoadedBundle, Repository, Selection
 from service.session import Freshness, LiveSession, SessionOptions
-from service.values import BundleVersion, Poses, ResultChunk, VideoInfo
+from service.values import (
+    BoutEvent,
+    BundleVersion,
+    FrameStatus,
+    Poses,
+    ResultChunk,
+    VideoInfo,
+)
 from service.video import ChunkCodec
 
 _ENCODINGS: dict[int, Encoding] = {
@@ -232,12 +239,7 @@ def from_behavior(behavior: LiveBehavior) -> behavior_pb2.BehaviorResult:
         present=None if answer.present is None else answer.present.tolist(),
         latency_ns=_ns(behavior.latency_seconds),
         background=behavior.is_background,
-        bouts=[
-            behavior_pb2.BoutEvent(
-                behavior=one.behavior, kind=_BOUT_EVENTS[one.kind], frame_index=one.frame_index
-            )
-            for one in behavior.bouts
-        ],
+        bouts=_from_bouts(behavior.bouts),
     )
 
 
@@ -276,6 +278,7 @@ def from_chunk(chunk: ResultChunk) -> inference_pb2.ResultChunk:
                 status=behaviors.status.tolist(),
                 probabilities=behaviors.probabilities.ravel().tolist(),
                 present=behaviors.present.ravel().tolist(),
+                bouts=_from_bouts(behaviors.bouts),
             )
         )
     return message
@@ -283,10 +286,16 @@ def from_chunk(chunk: ResultChunk) -> inference_pb2.ResultChunk:
 
 def from_video_finished(finished: VideoFinished) -> inference_pb2.VideoFinished:
     """Write a VideoFinished."""
+    frames = finished.frames
+    missing, corrupt = frames[FrameStatus.MISSING], frames[FrameStatus.CORRUPT]
+    total = sum(frames.values())
     return inference_pb2.VideoFinished(
-        frames=finished.frames,
-        frames_ok=finished.frames_ok,
-        frames_failed=finished.frames_failed,
+        frames=total,
+        frames_ok=total - missing - corrupt,
+        frames_failed=missing + corrupt,
+        frames_repeated=frames[FrameStatus.REPEATED],
+        frames_missing=missing,
+        frames_corrupt=corrupt,
         message=finished.message,
         total_ns=_ns(finished.total_seconds),
     )
@@ -358,6 +367,15 @@ def _from_manifest(manifest: Manifest) -> bundle_pb2.BundleInfo:
             )
         )
     return message
+
+
+def _from_bouts(events: Sequence[BoutEvent]) -> list[behavior_pb2.BoutEvent]:
+    return [
+        behavior_pb2.BoutEvent(
+            behavior=one.behavior, kind=_BOUT_EVENTS[one.kind], frame_index=one.frame_index
+        )
+        for one in events
+    ]
 
 
 def _pair(first: str, second: str) -> bundle_pb2.KeypointPair:

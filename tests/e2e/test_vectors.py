@@ -124,6 +124,15 @@ def crop(region: dict[str, int] | None) -> ethostream.Crop | None:
     )
 
 
+def recorded_bouts(message: dict[str, Any]) -> list[ethostream.BoutEvent]:
+    return [
+        ethostream.BoutEvent(
+            one["behavior"], one["kind"].rpartition("_")[2].lower(), int(one["frameIndex"])
+        )
+        for one in message.get("bouts", [])
+    ]
+
+
 def test_the_client_streams_the_recorded_frames_to_the_recorded_answers(client):
     recorded = case("stream")
     (start,) = [one["start"] for one in recorded["requests"] if "start" in one]
@@ -177,10 +186,7 @@ def test_the_client_streams_the_recorded_frames_to_the_recorded_answers(client):
         assert f"BEHAVIOR_STATUS_{found.status.name}" == one["status"]
         assert (None if found.present is None else found.present.tolist()) == one.get("present")
         assert found.background == one.get("background", False)
-        assert [(each.behavior, each.kind, each.frame_index) for each in found.bouts] == [
-            (each["behavior"], each["kind"].rpartition("_")[2].lower(), int(each["frameIndex"]))
-            for each in one.get("bouts", [])
-        ]
+        assert list(found.bouts) == recorded_bouts(one)
         if found.probabilities is not None:
             np.testing.assert_allclose(
                 found.probabilities,
@@ -194,7 +200,8 @@ def test_the_client_analyzes_the_recorded_video_to_the_recorded_columns(client, 
     pieces = [one["data"] for one in case("upload")["requests"] if "data" in one]
     path = tmp_path / "points.mkv"
     path.write_bytes(b"".join(base64.b64decode(one) for one in pieces))
-    found = client.analyze_all(upload=path, bundles=[POSE, BEHAVIOR])
+    with_bouts = ethostream.BundleSelection(BEHAVIOR, bout_events=True)
+    found = client.analyze_all(upload=path, bundles=[POSE, with_bouts])
     chunks = [one["chunk"] for one in case("video")["responses"] if "chunk" in one]
 
     def column(kind: str, name: str) -> np.ndarray:
@@ -210,6 +217,9 @@ def test_the_client_analyzes_the_recorded_video_to_the_recorded_columns(client, 
     np.testing.assert_array_equal(
         found.behaviors[0].present.ravel(), column("behaviors", "present")
     )
+    bouts = [each for chunk in chunks for each in recorded_bouts(chunk["behaviors"][0])]
+    assert list(found.behaviors[0].bouts) == bouts
+    assert bouts
     np.testing.assert_allclose(
         found.behaviors[0].probabilities.ravel(),
         column("behaviors", "probabilities"),

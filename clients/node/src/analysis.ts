@@ -131,6 +131,7 @@ export function joinChunks(chunks: readonly ResultChunk[]): ResultChunk {
         (chunk) => chunk.behaviors[place]!.probabilities,
       ),
       present: join(new Uint8Array(), chunks, (chunk) => chunk.behaviors[place]!.present),
+      bouts: chunks.flatMap((chunk) => chunk.behaviors[place]!.bouts),
     })),
   };
 }

@@ -193,6 +193,9 @@ export function videoFinished(message: pb.VideoFinished): VideoFinished {
     framesFailed: Number(message.framesFailed),
     message: message.message,
     totalNs: Number(message.totalNs),
+    framesRepeated: Number(message.framesRepeated),
+    framesMissing: Number(message.framesMissing),
+    framesCorrupt: Number(message.framesCorrupt),
   };
 }
 
@@ -218,6 +221,7 @@ export function resultChunk(message: pb.ResultChunk): ResultChunk {
       status: Uint8Array.from(columns.status),
       probabilities: Float32Array.from(columns.probabilities),
       present: Uint8Array.from(columns.present, Number),
+      bouts: columns.bouts.flatMap(boutEvent),
     })),
   };
 }

@@ -50,7 +50,7 @@ export interface BundleSelection {
   readonly thresholds?: Readonly<Record<string, number>>;
   /** Behavior bundles: shortest bouts by behavior name, frames at the bundle's rate. */
   readonly minBoutFrames?: Readonly<Record<string, number>>;
-  /** Behavior bundles, live streams: tell onsets and offsets in `BehaviorResult.bouts`. */
+  /** Behavior bundles: tell onsets and offsets in the `bouts` of the answers. */
   readonly boutEvents?: boolean;
 }
 
@@ -247,6 +247,12 @@ export interface VideoFinished {
   readonly message: string;
   /** Wall time on the server. */
   readonly totalNs: number;
+  /** Of `framesOk`, shown again by the container. */
+  readonly framesRepeated: number;
+  /** Of `framesFailed`, not in the file. */
+  readonly framesMissing: number;
+  /** Of `framesFailed`, in the file but damaged. */
+  readonly framesCorrupt: number;
 }
 
 /** Poses of T frames by one bundle, row-major; NaN in rows without a result. */
@@ -277,6 +283,8 @@ export interface BehaviorColumns {
   readonly probabilities: Float32Array;
   /** (T, C) 1 where present by threshold, without the bout rule. */
   readonly present: Uint8Array;
+  /** What these frames decided, in order, where bout events were asked for. */
+  readonly bouts: readonly BoutEvent[];
 }
 
 /** Results of T consecutive frames of a video. */

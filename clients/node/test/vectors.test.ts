@@ -33,7 +33,10 @@ import {
 } from "ethostream";
 
 import { Connection } from "../dist/connection.js";
-import type { BehaviorResult as BehaviorMessage } from "../dist/generated/ethostream/v1/behavior_pb.js";
+import type {
+  BehaviorResult as BehaviorMessage,
+  BoutEvent as BoutEventMessage,
+} from "../dist/generated/ethostream/v1/behavior_pb.js";
 import { type CropRegion, type Frame, FrameEncoding } from "../dist/generated/ethostream/v1/frame_pb.js";
 import {
   type AnalyzeFrameRequest,
@@ -180,14 +183,12 @@ function assertBehavior(found: BehaviorResult, recorded: BehaviorMessage): void 
   assert.deepEqual(found.present ?? [], recorded.present);
   assertClose(found.probabilities ?? [], recorded.probabilities);
   assert.equal(found.background, recorded.background);
-  assert.deepEqual(
-    found.bouts,
-    recorded.bouts.map(({ behavior, kind, frameIndex }) => ({
-      behavior,
-      kind: { 0: "", 1: "onset", 2: "offset" }[kind],
-      frameIndex: Number(frameIndex),
-    })),
-  );
+  assert.deepEqual(found.bouts, recorded.bouts.map(boutEvent));
+}
+
+function boutEvent({ behavior, kind, frameIndex }: BoutEventMessage) {
+  const name = { 0: "", 1: "onset", 2: "offset" }[kind];
+  return { behavior, kind: name, frameIndex: Number(frameIndex) };
 }
 
 for (const name of names) {
@@ -269,7 +270,7 @@ test("the recorded video gets the recorded columns", { timeout: 60_000 }, async 
       request.case === "data" ? [request.value] : [],
     );
     writeFileSync(upload, Buffer.concat(parts));
-    const bundles = ["vector-points", "vector-motion"];
+    const bundles = ["vector-points", { name: "vector-motion", boutEvents: true }];
     const found = await client.analyzeAll({ upload }, bundles, { framesPerChunk: 5 });
     const chunks = messagesOf<AnalyzeVideoResponse>("video", "responses").flatMap(({ response }) =>
       response.case === "chunk" ? [response.value] : [],
@@ -291,6 +292,8 @@ test("the recorded video gets the recorded columns", { timeout: 60_000 }, async 
       behavior((one) => one.present),
     );
     assertClose(rows.behaviors[0]!.probabilities, behavior((one) => one.probabilities));
+    assert.deepEqual(rows.behaviors[0]!.bouts, behavior((one) => one.bouts.map(boutEvent)));
+    assert.ok(rows.behaviors[0]!.bouts.length > 0);
     assert.deepEqual([found.finished.frames, found.finished.framesOk], [12, 12]);
     assert.equal(found.started.info.codec, "ffv1");
   } finally {

@@ -182,6 +182,7 @@ def join_chunks(chunks: Sequence[ResultChunk]) -> ResultChunk:
                 status=np.concatenate([part.status for part in columns]),
                 probabilities=np.concatenate([part.probabilities for part in columns]),
                 present=np.concatenate([part.present for part in columns]),
+                bouts=tuple(one for part in columns for one in part.bouts),
             )
             for columns in zip(*(chunk.behaviors for chunk in chunks), strict=True)
         ),

@@ -148,11 +148,7 @@ def behavior(message: behavior_pb2.BehaviorResult, behaviors: tuple[str, ...]) -
         present=np.array(message.present, dtype=np.bool_) if has_answer else None,
         latency_ns=message.latency_ns,
         background=message.background,
-        bouts=tuple(
-            BoutEvent(one.behavior, _BOUT_EVENTS[one.kind], one.frame_index)
-            for one in message.bouts
-            if one.kind in _BOUT_EVENTS  # a newer server may tell more
-        ),
+        bouts=_bouts(message.bouts),
     )
 
 
@@ -181,6 +177,9 @@ def video_finished(message: inference_service_pb2.VideoFinished) -> VideoFinishe
         frames_failed=message.frames_failed,
         message=message.message,
         total_ns=message.total_ns,
+        frames_repeated=message.frames_repeated,
+        frames_missing=message.frames_missing,
+        frames_corrupt=message.frames_corrupt,
     )
 
 
@@ -215,6 +214,15 @@ def _behavior_columns(
         status=np.array(message.status, dtype=np.uint8),
         probabilities=_floats(message.probabilities).reshape(shape),
         present=np.array(message.present, dtype=np.bool_).reshape(shape),
+        bouts=_bouts(message.bouts),
+    )
+
+
+def _bouts(messages: Iterable[behavior_pb2.BoutEvent]) -> tuple[BoutEvent, ...]:
+    return tuple(
+        BoutEvent(one.behavior, _BOUT_EVENTS[one.kind], one.frame_index)
+        for one in messages
+        if one.kind in _BOUT_EVENTS  # a newer server may tell more
     )
 
 

@@ -68,7 +68,7 @@ class BundleSelection:
     """Behavior bundles: shortest bouts by behavior name, frames at the bundle's rate, instead of
     the bundle's own; bout events go by them."""
     bout_events: bool = False
-    """Behavior bundles, live streams: tell onsets and offsets in `BehaviorResult.bouts`."""
+    """Behavior bundles: tell onsets and offsets in the `bouts` of the answers."""
 
 
 Bundles = str | BundleSelection | Sequence[str | BundleSelection]
@@ -278,6 +278,12 @@ class VideoFinished:
     """What was wrong with the file; empty when nothing was."""
     total_ns: int
     """Wall time on the server."""
+    frames_repeated: int = 0
+    """Of `frames_ok`, shown again by the container."""
+    frames_missing: int = 0
+    """Of `frames_failed`, not in the file."""
+    frames_corrupt: int = 0
+    """Of `frames_failed`, in the file but damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +308,8 @@ class BehaviorColumns:
     """(T, C) in [0, 1]."""
     present: NDArray[np.bool_]
     """(T, C) by threshold, without the bout rule."""
+    bouts: tuple[BoutEvent, ...] = ()
+    """What these frames decided, in order, where bout events were asked for."""
 
 
 @dataclass(frozen=True, slots=True)

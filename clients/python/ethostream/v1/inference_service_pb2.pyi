@@ -981,6 +981,7 @@ class BehaviorColumns(google.protobuf.message.Message):
     STATUS_FIELD_NUMBER: builtins.int
     PROBABILITIES_FIELD_NUMBER: builtins.int
     PRESENT_FIELD_NUMBER: builtins.int
+    BOUTS_FIELD_NUMBER: builtins.int
     behaviors: builtins.int
     """Number of behaviors, C."""
     @property
@@ -999,6 +1000,10 @@ class BehaviorColumns(google.protobuf.message.Message):
     def present(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bool]:
         """(T, C) present by threshold, without the bout rule; false without context."""
 
+    @property
+    def bouts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[ethostream.v1.behavior_pb2.BoutEvent]:
+        """What these frames decided, in order, where the selection asked for bout events."""
+
     def __init__(
         self,
         *,
@@ -1007,9 +1012,10 @@ class BehaviorColumns(google.protobuf.message.Message):
         status: collections.abc.Iterable[ethostream.v1.behavior_pb2.BehaviorStatus.ValueType] | None = ...,
         probabilities: collections.abc.Iterable[builtins.float] | None = ...,
         present: collections.abc.Iterable[builtins.bool] | None = ...,
+        bouts: collections.abc.Iterable[ethostream.v1.behavior_pb2.BoutEvent] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["bundle", b"bundle"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["behaviors", b"behaviors", "bundle", b"bundle", "present", b"present", "probabilities", b"probabilities", "status", b"status"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["behaviors", b"behaviors", "bouts", b"bouts", "bundle", b"bundle", "present", b"present", "probabilities", b"probabilities", "status", b"status"]) -> None: ...
 
 Global___BehaviorColumns: typing_extensions.TypeAlias = BehaviorColumns
 
@@ -1068,16 +1074,25 @@ class VideoFinished(google.protobuf.message.Message):
     FRAMES_FAILED_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
     TOTAL_NS_FIELD_NUMBER: builtins.int
+    FRAMES_REPEATED_FIELD_NUMBER: builtins.int
+    FRAMES_MISSING_FIELD_NUMBER: builtins.int
+    FRAMES_CORRUPT_FIELD_NUMBER: builtins.int
     frames: builtins.int
     """Rows sent."""
     frames_ok: builtins.int
     """Of these, decoded."""
     frames_failed: builtins.int
-    """Of these, missing or damaged."""
+    """Of these, missing or damaged: no results."""
     message: builtins.str
     """What was wrong with the file; empty when nothing was."""
     total_ns: builtins.int
     """Wall time, ns."""
+    frames_repeated: builtins.int
+    """Of `frames_ok`, shown again by the container."""
+    frames_missing: builtins.int
+    """Of `frames_failed`, not in the file."""
+    frames_corrupt: builtins.int
+    """Of `frames_failed`, in the file but damaged."""
     def __init__(
         self,
         *,
@@ -1086,8 +1101,11 @@ class VideoFinished(google.protobuf.message.Message):
         frames_failed: builtins.int = ...,
         message: builtins.str = ...,
         total_ns: builtins.int = ...,
+        frames_repeated: builtins.int = ...,
+        frames_missing: builtins.int = ...,
+        frames_corrupt: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["frames", b"frames", "frames_failed", b"frames_failed", "frames_ok", b"frames_ok", "message", b"message", "total_ns", b"total_ns"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frames", b"frames", "frames_corrupt", b"frames_corrupt", "frames_failed", b"frames_failed", "frames_missing", b"frames_missing", "frames_ok", b"frames_ok", "frames_repeated", b"frames_repeated", "message", b"message", "total_ns", b"total_ns"]) -> None: ...
 
 Global___VideoFinished: typing_extensions.TypeAlias = VideoFinished
 
