@@ -38,7 +38,9 @@ from service.video.pyav import VideoFile
 _GOAL = 0.9
 _SESSIONS = (1, 2, 4, 7)
 # Frames that are rendered, and how often a file repeats them, by size.
-_LENGTHS = {"640x480": (150, 4), "1920x1080": (60, 4)}
+_LENGTHS = {"640x480": (150, 8), "1920x1080": (60, 12)}
+_SHARED = "pyav shared"
+"""One file, its stretches decoded by as many processes as threads may be used."""
 
 Row = dict[str, object]
 Decoder = tuple[str, int]
@@ -120,6 +122,8 @@ def _measure_file(path: Path, spec: InputSpec, arguments: argparse.Namespace) ->
     for threads in arguments.threads:
         # One file with all threads, and as many files side by side with one thread each.
         ours = {("pyav", files): partial(_ours, "pyav", files) for files in {1, threads}}
+        if threads > 1:
+            ours[_SHARED, 1] = partial(_ours, _SHARED, 1)
         yield from _measure(path, spec, threads, {**bare, **ours}, arguments.turns)
     taken = [name for name in AUTO_ORDER if name != "pyav" and _takes(name, path, spec)]
     if taken:
@@ -189,8 +193,11 @@ async def _ours_async(
         return frames
 
     each = max(1, threads // sessions) if decoder == "pyav" else 1
-    async with DecodeWorkers(sessions, threads=each, decoder=decoder) as workers:
-        await asyncio.gather(*(read(1) for _ in range(sessions)))
+    processes = threads if decoder == _SHARED else 1
+    name = "pyav" if decoder == _SHARED else decoder
+    async with DecodeWorkers(sessions, processes=processes, threads=each, decoder=name) as workers:
+        # So many frames that each process of a shared file decodes one.
+        await asyncio.gather(*(read(1 if processes == 1 else None) for _ in range(sessions)))
         clock = _Clock(workers.process_ids)
         return clock.turn(sum(await asyncio.gather(*(read() for _ in range(sessions)))))
 

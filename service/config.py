@@ -65,7 +65,8 @@ class VideoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     roots: tuple[str, ...] = ()
     """Folders below which AnalyzeVideo may read paths; empty allows uploads only."""
     decode_workers: int = 2
-    """Videos that are decoded at once, each in a process of its own."""
+    """Videos that are decoded at once, each in processes of its own: long ones in several, where
+    the machine has more cores than this."""
     decoder: str = "auto"
     """auto, pyav, dali or nvcodec. auto takes for each file the best that decodes it. Live streams
     have their chunks decoded by nvcodec and their JPEGs by dali where it is named, else on the CPU

@@ -8,7 +8,8 @@ from service.values import VideoFrame
 from service.video import messages
 from service.video.base import ChunkCodec, Color, VideoLimits
 from service.video.process import Worker, WorkerDied
-from service.video.workers import DecodeWorkers, to_error
+from service.video.readers import to_error
+from service.video.workers import DecodeWorkers
 
 
 @dataclass(frozen=True, slots=True)

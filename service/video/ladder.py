@@ -47,6 +47,8 @@ _BT_601_OR_NONE = (2, 5, 6)
 _FOUR_TWO_ZERO = ("yuv420p", "yuvj420p")
 _LEAST_FRAMES = 96
 """Of a stretch: enough that beginning it costs little, few enough that all of it may wait."""
+_MOST_STRETCHES = 256
+"""A reader of DALI opens the file once a stretch, before it reads anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def open_file(
         if not reason:
             from service.video.guarded import GuardedFile
 
-            stretches = plan_stretches(file.index, _LEAST_FRAMES)
+            stretches = plan_stretches(file.index, _LEAST_FRAMES, _MOST_STRETCHES)
             source, converter = _open_source(name, path, file, wanted, stretches, threads)
             is_required = decoder != "auto"
             guarded = GuardedFile(

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.video.packets import DISPOSABLE, EMPTY, KEY, NOT_CODED, PacketIndex
+from service.video.packets import DISPOSABLE, EMPTY, KEY, NOT_CODED, RESET, PacketIndex
 
 Picture = TypeVar("Picture")
 Picture_co = TypeVar("Picture_co", covariant=True)
@@ -213,11 +213,15 @@ def create_ledger(index: PacketIndex, first_rank: int, start: int) -> "Ledger[Pi
 def find_start(index: PacketIndex, first_rank: int) -> int:
     """Return the file position from which decoding gives row `first_rank` and all after it exactly.
 
-    This is one key frame more than needed: after a key frame of an open group of pictures or of
-    an intra refresh, the first pictures are not exact yet.
+    After a key frame of an open group of pictures or of an intra refresh, the first pictures are
+    not exact yet: there, it is one key frame more than needed.
     """
     if not (index.by_time and index.can_seek) or first_rank == 0 or first_rank >= len(index.shown):
         return 0
     needed = int(index.shown[first_rank:].min())
     keys = np.flatnonzero(index.flags[: needed + 1] & KEY)
-    return int(keys[-2]) if len(keys) >= 2 else 0
+    if len(keys):
+        key, first = keys.item(-1), index.shown.item(first_rank)
+        if index.flags.item(key) & RESET and index.pts.item(key) <= index.pts.item(first):
+            return key
+    return keys.item(-2) if len(keys) >= 2 else 0

@@ -53,6 +53,14 @@ class Ring(msgspec.Struct, frozen=True, array_like=True, tag=True):
     slot_bytes: int
 
 
+class Begin(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """To the worker: send the rows of the file that is open, or a share of them."""
+
+    share: int
+    shares: int
+    """Workers that read the file; each takes every so many-th stretch, from number `share` on."""
+
+
 class FreeSlots(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the worker: the frames in these slots are not needed any more."""
 
@@ -73,9 +81,13 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Opened(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """To the server: the file can be read."""
+    """To the server: the file can be read; answered by `Begin`."""
 
     info: VideoInfo
+    stretches: int = 1
+    """So many workers can share the file; 1 where it must be read in one go."""
+    stretch_frames: int = 0
+    """Of the longest stretch."""
     passed_over: dict[str, str] = {}
     """Decoders of this machine that come before this one, and why each does not take the file."""
 
@@ -135,7 +147,7 @@ class Stopped(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the server: the job was left; the worker is free."""
 
 
-ToWorker = OpenFile | OpenChunks | Ring | FreeSlots | Feed | Stop
+ToWorker = OpenFile | Begin | OpenChunks | Ring | FreeSlots | Feed | Stop
 ToServer = Opened | NeedRing | Rows | Beat | Fed | Done | Failed | Stopped
 
 _encoder = msgspec.msgpack.Encoder()

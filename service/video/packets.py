@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from service.errors import InvalidVideo
 from service.video.checksums import is_ffv1_intact
+from service.video.resets import is_reset
 
 NO_TIME = np.iinfo(np.int64).min
 """Stands for a time that the container does not give."""
@@ -34,6 +35,8 @@ LOST = 64
 """Listed by the container, but not found where it says: the demuxer gives no such packet."""
 NOT_CODED = 128
 """Says that the picture before it is shown again (MPEG-4 part 2), unless one comes of it."""
+RESET = 256
+"""A key frame that no frame shown after it looks back beyond: decoders can begin there."""
 
 # A codec holds back 16 frames at most; a time stamp that moves a packet by more is not a time.
 _MAX_REORDER = 32
@@ -52,8 +55,8 @@ class PacketIndex:
 
     pts: NDArray[np.int64]
     """(P,) in units of the stream's time base; `NO_TIME` where not given."""
-    flags: NDArray[np.uint8]
-    """(P,) KEY, DISCARD, HIDDEN, DAMAGED, EMPTY, DISPOSABLE, LOST, NOT_CODED bits."""
+    flags: NDArray[np.uint16]
+    """(P,) KEY, DISCARD, HIDDEN, DAMAGED, EMPTY, DISPOSABLE, LOST, NOT_CODED, RESET bits."""
     shown: NDArray[np.int32]
     """(S,) file positions of packets that are shown, in presentation order (by time), or in
     file order where `by_time` is false."""
@@ -108,15 +111,16 @@ def index_packets(
     Raises:
         InvalidVideo: there are none.
     """
-    pts, flags, places = array("q"), bytearray(), array("q")
+    pts, flags, places = array("q"), array("H"), array("q")
     intact = bytearray()  # of FFV1, whose packets have checksums
     is_avi = container.format.name == "avi"
     codec = stream.codec_context.codec.canonical_name
+    extradata = stream.codec_context.extradata
     size_bytes = path.stat().st_size
     for packet in read_packets(container, stream):
         time = packet.pts if packet.pts is not None else packet.dts
         pts.append(NO_TIME if time is None else time)
-        flags.append(_flags(packet, codec))
+        flags.append(_flags(packet, codec, extradata))
         if is_avi:
             places.append(packet.pos)
         if codec == "ffv1":
@@ -134,7 +138,7 @@ def index_packets(
             "never written to, record it again"
         )
     times = np.frombuffer(pts, np.int64)
-    bits = np.frombuffer(flags, np.uint8)
+    bits = np.frombuffer(flags, np.uint16)
     if any(intact):  # else the encoder left the checksums out
         bits[np.frombuffer(intact, np.uint8) == 0] |= DAMAGED
     can_seek = True
@@ -178,10 +182,10 @@ def _is_listed(stream: av.VideoStream, places: Collection[int]) -> bool:
 def _reconcile(
     stream: av.VideoStream,
     times: NDArray[np.int64],
-    bits: NDArray[np.uint8],
+    bits: NDArray[np.uint16],
     places: NDArray[np.int64],
     size_bytes: int,
-) -> tuple[NDArray[np.int64], NDArray[np.uint8], bool]:
+) -> tuple[NDArray[np.int64], NDArray[np.uint16], bool]:
     """Return times and flags with those packets that the index of an AVI file lists in addition.
 
     Where the header of a chunk is damaged, the demuxer goes on at the next one that it finds, and
@@ -200,7 +204,7 @@ def _reconcile(
     if not len(lost) or len(lost) == len(listed) or times.min() == NO_TIME:
         return times, bits, np.array_equal(listed[:, 0], places)
     order = np.argsort(np.append(places, lost[:, 0]), kind="stable")
-    marked = np.append(bits, np.full(len(lost), LOST | DAMAGED, np.uint8))[order]
+    marked = np.append(bits, np.full(len(lost), LOST | DAMAGED, np.uint16))[order]
     is_lost = marked & LOST != 0
     # AVI counts frames, so those that were lost have the numbers that are left.
     counted = np.append(times, np.zeros(len(lost), np.int64))[order] + np.cumsum(is_lost)
@@ -218,7 +222,7 @@ def _reconcile(
     return counted, marked, False
 
 
-def _flags(packet: av.Packet, codec: str) -> int:
+def _flags(packet: av.Packet, codec: str, extradata: bytes | None) -> int:
     hidden = packet.size > 0 and codec in ("vp8", "vp9") and _is_hidden(packet, codec)
     bits = (
         (KEY, packet.is_keyframe),
@@ -228,6 +232,7 @@ def _flags(packet: av.Packet, codec: str) -> int:
         (EMPTY, packet.size == 0),
         (DISPOSABLE, packet.is_disposable),
         (NOT_CODED, codec == "mpeg4" and _is_not_coded(packet)),
+        (RESET, packet.is_keyframe and is_reset(memoryview(packet), codec, extradata)),
     )
     return sum(bit for bit, is_set in bits if is_set)
 

@@ -36,14 +36,14 @@ class WorkerDied(Exception):
 class Worker:
     """One worker process and its socket; used by one job at a time."""
 
-    def __init__(self, *, slots: int, stall_timeout_s: float) -> None:
+    def __init__(self, *, stall_timeout_s: float) -> None:
         """Start the process.
 
         Args:
-            slots: frames that may lie between the worker and the server, at most.
             stall_timeout_s: time without any sign of life after which the process is ended.
         """
-        self._max_slots = slots
+        self.max_slots = _MIN_SLOTS
+        """Frames that may lie between the worker and the server, at most."""
         self._stall_timeout_s = stall_timeout_s
         ours, theirs = socket.socketpair()
         with theirs:
@@ -177,7 +177,7 @@ class Worker:
 
     def _make_ring(self, shapes: Shapes) -> None:
         slot_bytes = sum(math.prod(shape) for shape in shapes)
-        slots = max(_MIN_SLOTS, min(self._max_slots, _RING_BYTES // slot_bytes))
+        slots = max(_MIN_SLOTS, min(self.max_slots, _RING_BYTES // slot_bytes))
         descriptor = create_memory(slots * slot_bytes)
         try:
             self._ring = FrameRing(descriptor, slots, slot_bytes)

@@ -15,26 +15,20 @@ from service.errors import InvalidVideo
 from service.values import FrameStatus, VideoInfo
 from service.video.base import Color, StoredFormat, VideoLimits
 from service.video.containers import DECODER, find_video, open_container
-from service.video.contexts import OpenContext, PacketDecoder, open_pyav
+from service.video.contexts import OpenContext, open_pyav
 from service.video.keys import KeyPictures
-from service.video.ledger import Ledger, Settled, create_ledger, find_start
+from service.video.ledger import Settled
 from service.video.packets import (
-    DAMAGED,
     EMPTY,
     LOST,
-    NO_TIME,
     NOT_CODED,
     PacketIndex,
     Progress,
     find_rate_hz,
     index_packets,
-    read_packets,
 )
 from service.video.pixels import PixelConverter
-
-# Packets that a decoder may hold back before it gives their picture (VVC: more than 24); its
-# threads come on top. Pictures pile up to this number only behind one that never comes.
-_HELD_BACK = 48
+from service.video.runs import DecodeAgain, DecodeRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +48,7 @@ class VideoFile:
     """An open video file; `rows` and then `convert` are called from one thread.
 
     The index of the packets is read at once (the whole file goes by, undecoded), frames when
-    they are asked for. Memory does not grow with the file but for 9 bytes a packet.
+    they are asked for. Memory does not grow with the file but for 10 bytes a packet.
     """
 
     note = ""
@@ -88,6 +82,8 @@ class VideoFile:
         self._threads = threads
         self._progress = progress
         self._open_context: OpenContext = open_pyav
+        self.can_seek = True
+        """False once it was seen that what a seek gives is not exact: readings start at 0."""
         with open_container(path, self._limits) as container:
             stream = find_video(container, path)
             self._limits.check(f"{path}", stream.codec_context.width, stream.codec_context.height)
@@ -161,15 +157,26 @@ class VideoFile:
             return round(frame_index * 1e9 / self._frame_rate_hz) if self._frame_rate_hz else 0
         return (2 * ticks * self._ns + self._per) // (2 * self._per)
 
-    def rows(self, first_frame: int = 0, frame_limit: int | None = None) -> Iterator[PictureRow]:
+    def rows(
+        self, first_frame: int = 0, frame_limit: int | None = None, *, is_closed: bool = False
+    ) -> Iterator[PictureRow]:
         """Yield the rows from `first_frame` on, at most `frame_limit` of them, in order.
 
         A picture is valid until the next row is asked for.
+
+        Args:
+            first_frame: number of the first row.
+            frame_limit: None takes all.
+            is_closed: what follows is a `service.video.stretches.Stretch`: no packet of it is
+                needed, and so none is decoded.
         """
         end = self.frames if frame_limit is None else min(self.frames, first_frame + frame_limit)
         if first_frame >= end:
             return
-        for row in chain(self._decoded(first_frame), self._missing(first_frame)):
+        last = len(self._index.pts)
+        if is_closed and end < len(self._index.shown):
+            last = self._index.shown.item(end)
+        for row in chain(self._decoded(first_frame, last), self._missing(first_frame)):
             if row.frame_index >= first_frame:
                 yield self._checked(row)
             if row.frame_index + 1 >= end:
@@ -191,8 +198,8 @@ class VideoFile:
         )
         return PictureRow(row.frame_index, row.pts_ns, FrameStatus.CORRUPT, None, reason)
 
-    def _decoded(self, first_rank: int) -> Iterator[PictureRow]:
-        """Yield a row for each shown packet, from `first_rank` on or earlier."""
+    def _decoded(self, first_rank: int, end: int | None = None) -> Iterator[PictureRow]:
+        """Yield a row for each shown packet before `end`, from `first_rank` on or earlier."""
         rank = first_rank if self._index.by_time else 0
         shown, flags = self._index.shown, self._index.flags
         while 0 < rank < len(shown) and flags.item(shown.item(rank)) & (EMPTY | NOT_CODED):
@@ -200,11 +207,17 @@ class VideoFile:
         # A decoder with frame threads tells errors late and swallows frames that follow one, so
         # damaged files are decoded by one thread from the first error on.
         threads = self._threads if self._index.by_time else 1
-        seek = True
         previous: av.VideoFrame | None = None
         while rank < len(self._index.shown):
-            run = _DecodeRun(
-                self._path, self._index, self._limits, rank, threads, self._open_context, seek=seek
+            run = DecodeRun(
+                self._path,
+                self._index,
+                self._limits,
+                rank,
+                threads,
+                self._open_context,
+                end=len(self._index.pts) if end is None else end,
+                seek=self.can_seek,
             )
             try:
                 for settled, reason in run.pictures(self._progress):
@@ -212,8 +225,8 @@ class VideoFile:
                     previous = row.picture or previous
                     rank += 1
                     yield row
-            except _DecodeAgain as again:
-                threads, seek = 1, seek and again.seek
+            except DecodeAgain as again:
+                threads, self.can_seek = 1, self.can_seek and again.seek
                 continue
             return
 
@@ -252,138 +265,3 @@ class VideoFile:
                 None,
                 "the container lists it, but the file ends before it",
             )
-
-
-class _DecodeAgain(Exception):
-    """This run cannot give exact rows; another one can."""
-
-    def __init__(self, *, seek: bool) -> None:
-        super().__init__()
-        self.seek = seek
-
-
-class _DecodeRun:
-    """One pass of a decoder over a file, from a key frame on."""
-
-    def __init__(
-        self,
-        path: Path,
-        index: PacketIndex,
-        limits: VideoLimits,
-        first_rank: int,
-        threads: int,
-        open_context: OpenContext,
-        *,
-        seek: bool,
-    ) -> None:
-        self._path = path
-        self._open_context = open_context
-        self._index = index
-        self._limits = limits
-        self._threads = threads
-        self._start = find_start(index, first_rank) if seek else 0
-        self._first_rank = first_rank
-        self._ledger: Ledger[av.VideoFrame]
-        self._errors: dict[int, str] = {}
-
-    def pictures(self, progress: Progress) -> Iterator[tuple[Settled[av.VideoFrame], str]]:
-        """Yield rows and the decoder's error on their packet, in presentation order.
-
-        Raises:
-            _DecodeAgain: a decoder with several threads met an error, or seeking is not exact.
-        """
-        with open_container(self._path, self._limits) as container:
-            stream = find_video(container, self._path)
-            context = self._open_context(stream, self._limits, self._threads)
-            try:
-                for position, packet in self._positions(container, stream):
-                    progress()
-                    # A fresh object each: PyAV keeps it under its address while the packet lives.
-                    packet.opaque = (position,)
-                    self._feed(context, position, packet)
-                    yield from self._settle(position - _HELD_BACK - self._threads)
-                self._drain(context)
-                yield from self._settle(len(self._index.pts))
-            finally:
-                # A context that is freed waits for its threads, and they may wait for the
-                # interpreter to take an opaque object back. Here they end without it.
-                stream.codec_context.flush_buffers()
-
-    def _positions(
-        self, container: av.container.InputContainer, stream: av.VideoStream
-    ) -> Iterator[tuple[int, av.Packet]]:
-        """Yield packets with their positions, checked against the index."""
-        position = 0
-        if self._start:
-            try:
-                container.seek(int(self._index.pts[self._start]), stream=stream)
-            except av.FFmpegError as error:
-                raise _DecodeAgain(seek=False) from error
-            position = -1
-        else:
-            self._ledger = create_ledger(self._index, self._first_rank, 0)
-        for packet in read_packets(container, stream):
-            time = packet.pts if packet.pts is not None else packet.dts
-            if position < 0:
-                matches = np.flatnonzero(self._index.pts == time)
-                if len(matches) != 1 or matches[0] > self._start:
-                    raise _DecodeAgain(seek=False)
-                position = int(matches[0])
-                self._ledger = create_ledger(self._index, self._first_rank, position)
-            while position < len(self._index.pts) and self._index.flags.item(position) & LOST:
-                position += 1
-            if position >= len(self._index.pts):
-                return  # the file has grown since it was indexed
-            if self._start and self._index.pts.item(position) != (
-                NO_TIME if time is None else time
-            ):
-                raise _DecodeAgain(seek=False)
-            yield position, packet
-            position += 1
-        if position < 0:
-            raise _DecodeAgain(seek=False)
-
-    def _feed(self, context: PacketDecoder, position: int, packet: av.Packet) -> None:
-        if self._index.flags.item(position) & EMPTY:
-            self._ledger.refuse(position)  # to a decoder, an empty packet would mean the end
-            return
-        try:
-            pictures = context.decode(packet)
-        except av.FFmpegError as error:
-            self._fail(position, error)
-            return
-        self._take(pictures)
-
-    def _drain(self, context: PacketDecoder) -> None:
-        try:
-            self._take(context.decode(None))
-        except av.FFmpegError as error:
-            self._fail(len(self._index.pts) - 1, error)
-
-    def _take(self, pictures: list[av.VideoFrame]) -> None:
-        for picture in pictures:
-            if picture.opaque is not None:
-                position = picture.opaque[0]
-                flags = self._index.flags.item(position)
-                is_damaged = picture.is_corrupt or bool(flags & DAMAGED)
-                if picture.is_corrupt and self._is_sought(position):
-                    raise _DecodeAgain(seek=False)
-                self._ledger.add(position, picture, is_damaged=is_damaged)
-
-    def _is_sought(self, position: int) -> bool:
-        """True where the picture should be whole, since it comes after the key frame sought.
-
-        Some encoders mark frames as key frames that later ones look back beyond; only a decoder
-        that began at the start of the file knows what these show.
-        """
-        return bool(self._start and self._index.pts[position] >= self._index.pts[self._start])
-
-    def _fail(self, position: int, error: av.FFmpegError) -> None:
-        if self._threads > 1:
-            raise _DecodeAgain(seek=True) from error
-        self._errors[position] = f"cannot be decoded: {error.strerror}"
-        self._ledger.refuse(position)
-
-    def _settle(self, fed: int) -> Iterator[tuple[Settled[av.VideoFrame], str]]:
-        for settled in self._ledger.settle(fed):
-            yield settled, self._errors.pop(settled.position, "")

@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from service.video.packets import DAMAGED, DISCARD, EMPTY, HIDDEN, KEY, NOT_CODED, PacketIndex
 
-# A reader of DALI opens the file once a stretch, before it reads anything.
-_MOST_STRETCHES = 256
-
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -54,15 +51,18 @@ def refuse_index(index: PacketIndex) -> str:
     return ""
 
 
-def plan_stretches(index: PacketIndex, least_frames: int) -> tuple[Stretch, ...]:
+def plan_stretches(
+    index: PacketIndex, least_frames: int, most: int | None = None
+) -> tuple[Stretch, ...]:
     """Return the stretches of a file that `refuse_index` lets through, all frames in order.
 
     Args:
         index: of the file.
-        least_frames: of a stretch, but for the last one; long files get longer ones.
+        least_frames: of a stretch, but for the last one.
+        most: stretches, and one more; None takes any number.
     """
     frames = len(index.shown)
-    least_frames = max(least_frames, frames // _MOST_STRETCHES)
+    least_frames = max(least_frames, frames // most if most else 0)
     starts = index.ranks[_clean_positions(index)]
     kept = [0]
     for start in starts.tolist():

@@ -24,11 +24,14 @@ from service.values import FrameStatus
 from service.video import messages
 from service.video.ladder import Wanted, open_file
 from service.video.messages import WorkerEnd
+from service.video.pyav import VideoFile
 from service.video.ring import FrameRing, Shapes
+from service.video.shares import rows_of_share, share_limits
 from service.video.stream import StreamDecoder
 
 if TYPE_CHECKING:
     from service.preprocess import CropRegion
+    from service.video.guarded import GuardedFile
     from service.video.inputs import InputConverter, PictureViews
 
 # The server is told this often that a job without frames (indexing, skipping) goes on.
@@ -101,6 +104,7 @@ class _Worker:
         files = map(Path, job.pictures)
         reader = PictureReader(files, color=job.color or "rgb", limits=job.limits)
         self._send(messages.Opened(reader.info))
+        self._await_begin()
         for frame in reader.frames(job.first_frame, job.frame_limit):
             self._progress()
             slot, size = -1, (0, 0)
@@ -122,9 +126,19 @@ class _Worker:
         video = opened.video
         inputs = _open_inputs(job, video)
         shapes = ((video.shape,) if job.color else ()) + (inputs.shapes if inputs else ())
-        self._send(messages.Opened(video.info, opened.passed_over))
+        limits = _share_limits(job, video)
+        lengths = np.diff(limits)
+        self._send(
+            messages.Opened(video.info, len(lengths), int(lengths.max()), opened.passed_over)
+        )
+        begin = self._await_begin()
         upright = (video.info.width_px, video.info.height_px)
-        for row in video.rows(job.first_frame, job.frame_limit):
+        if begin.shares > 1 and isinstance(video, VideoFile):
+            rows = rows_of_share(video, limits, begin.share, begin.shares)
+        else:
+            rows = video.rows(job.first_frame, job.frame_limit)
+        is_first = True
+        for row in rows:
             slot, size = -1, (0, 0)
             if row.picture is not None:
                 size = upright
@@ -134,9 +148,17 @@ class _Worker:
                 if inputs is not None:
                     inputs.convert(row.picture, outs[1:] if job.color else outs)
             self._send_row(row.frame_index, row.pts_ns, row.status, slot, size, row.reason)
-            if row.frame_index == job.first_frame:
+            if is_first:
+                is_first = False
                 _return_memory()
         self._send(messages.Done(video.note))
+
+    def _await_begin(self) -> messages.Begin:
+        signal.alarm(0)  # other workers may open the file first
+        while not isinstance(message := self._channel.receive(), messages.Begin):
+            self._handle(message)
+        signal.alarm(_HANG_S)
+        return message
 
     def _read_chunks(self, job: messages.OpenChunks) -> None:
         decoder = StreamDecoder(job.codec, job.color, job.limits, decoder=job.decoder)
@@ -244,6 +266,18 @@ def _open_inputs(job: messages.OpenFile, video: "PictureViews") -> "InputConvert
     from service.video.inputs import InputConverter  # with OpenCV, which full frames need not
 
     return InputConverter(video, job.inputs, _crop(job))
+
+
+def _share_limits(job: messages.OpenFile, video: "VideoFile | GuardedFile") -> NDArray[np.int64]:
+    """Limits of the stretches that workers may share; whole frames are too large to be held back.
+
+    Decoders of GPUs share a file out themselves.
+    """
+    end = video.frames if job.frame_limit is None else job.first_frame + job.frame_limit
+    end = max(job.first_frame, min(end, video.frames))
+    if job.color is None and isinstance(video, VideoFile):
+        return share_limits(video.index, job.first_frame, end)
+    return np.array([job.first_frame, end], np.int64)
 
 
 def _return_memory() -> None:

@@ -1,6 +1,6 @@
 """The decoders that the corpus goes through, each as a function from a file to what it shows."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from service.video.ladder import (
     refuse_machine,
 )
 from service.video.nvdec import find_nvdec
-from service.video.pyav import VideoFile
+from service.video.pyav import PictureRow, VideoFile
+from service.video.shares import rows_of_share, share_limits
 from tests.service.video.barcode import read_barcode
 from tests.service.video.corpus import Clip
 
@@ -55,9 +56,26 @@ class Decoder:
 
 def see(video: VideoFile, first_frame: int = 0, frame_limit: int | None = None) -> list[SeenFrame]:
     """Read an open file in this process."""
+    return _see_rows(video, video.rows(first_frame, frame_limit))
+
+
+def see_shared(
+    path: Path, shares: int, first_frame: int = 0, frame_limit: int | None = None
+) -> list[SeenFrame]:
+    """Read a file by several readers in turn, each of which decodes its share of it."""
+    seen: list[SeenFrame] = []
+    for share in range(shares):
+        video = VideoFile(path)
+        end = video.frames if frame_limit is None else min(video.frames, first_frame + frame_limit)
+        limits = share_limits(video.index, first_frame, max(first_frame, end), least_frames=1)
+        seen += _see_rows(video, rows_of_share(video, limits, share, shares))
+    return sorted(seen, key=lambda one: one.frame_index)
+
+
+def _see_rows(video: VideoFile, rows: Iterable[PictureRow]) -> list[SeenFrame]:
     pixels = np.empty(video.shape, np.uint8)
     seen = []
-    for row in video.rows(first_frame, frame_limit):
+    for row in rows:
         number = None
         if row.picture is not None:
             video.convert(row.picture, pixels)
@@ -70,6 +88,13 @@ def _in_process(threads: int) -> Read:
     async def read(path: Path, parts: Sequence[Part]) -> list[list[SeenFrame]]:
         video = VideoFile(path, threads=threads)
         return [see(video, *part) for part in parts]
+
+    return read
+
+
+def _in_shares(shares: int) -> Read:
+    async def read(path: Path, parts: Sequence[Part]) -> list[list[SeenFrame]]:
+        return [see_shared(path, shares, *part) for part in parts]
 
     return read
 
@@ -122,6 +147,7 @@ def _dali_takes(clip: Clip) -> bool:
 DECODERS = (
     Decoder("pyav 1 thread", _in_process(1)),
     Decoder("pyav 2 threads", _in_process(2)),
+    Decoder("pyav in 3 shares", _in_shares(3)),
     Decoder("worker process", _in_worker(2)),
     Decoder("dali", _by("dali"), _dali_takes),
     Decoder("nvcodec", _by("nvcodec"), lambda clip: not refuse_machine("nvcodec")),

@@ -39,7 +39,7 @@ def test_stretches_have_the_least_number_of_frames_but_for_the_last():
 
 def test_a_long_file_has_no_more_stretches_than_can_be_opened_quickly():
     index = _index(list(range(60_000)), list(range(60_000)))
-    stretches = plan_stretches(index, 32)
+    stretches = plan_stretches(index, 32, 256)
     assert len(stretches) <= 257
     assert sum(map(len, stretches)) == 60_000
 
