@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     names = "of the model folder, or resnet50-WxH and deg_f-WxH with random weights"
     add("--bundles", nargs="+", default=[*SHIPPED, *UNTRAINED], metavar="NAME", help=names)
     add("--models", type=Path, default=REPOSITORY / "deploy" / "models", help="model folder")
-    add("--batch-sizes", type=int, nargs="+", default=[1, 4])
+    add("--batch-sizes", type=int, nargs="+", default=[1, 8])
     add("--threads", type=int, default=default_threads())
     add("--seconds", type=float, default=2.0, help="shortest time of each row")
     add("--quick", action="store_true", help="one batch size, short times: to see that it works")

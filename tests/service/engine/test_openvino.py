@@ -1,0 +1,44 @@
+"""A batch that OpenVINO computes in parts is the batch, whatever its size and the threads."""
+
+import numpy as np
+import pytest
+
+from service.engine.openvino import OpenVinoEngine
+from service.errors import EngineFailed
+
+
+@pytest.fixture(scope="module")
+def frames(mouse) -> np.ndarray:
+    """(9, H, W, C) uint8 of the bundle's input."""
+    spec = mouse.manifest.input
+    shape = (9, spec.height_px, spec.width_px, spec.channels)
+    return np.random.default_rng(3).integers(0, 255, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_rows_are_those_of_one_frame_at_a_time(mouse, frames, threads):
+    engine = OpenVinoEngine(mouse.graph_path("pose"), threads=threads, precision="fp32")
+    alone = np.concatenate(
+        [engine.run({"frames": frames[row : row + 1]})["keypoints"] for row in range(len(frames))]
+    )
+    for rows in (2, 3, 5, 9):  # evenly cut and not
+        found = engine.run({"frames": frames[:rows]})["keypoints"]
+        assert found.flags.owndata
+        np.testing.assert_allclose(found, alone[:rows], atol=1e-3)
+
+
+def test_answers_stay_as_they_are_when_the_next_batch_is_computed(mouse, frames):
+    engine = OpenVinoEngine(mouse.graph_path("pose"), threads=2, precision="fp32")
+    first = engine.run({"frames": frames[:4]})["keypoints"]
+    kept = first.copy()
+    engine.run({"frames": frames[4:8]})
+    np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_a_batch_of_another_shape_is_refused_and_the_next_one_is_not(mouse, frames, rows):
+    engine = OpenVinoEngine(mouse.graph_path("pose"), threads=2, precision="fp32")
+    engine.run({"frames": frames[:rows]})
+    with pytest.raises(EngineFailed, match="OpenVINO could not compute a batch"):
+        engine.run({"frames": frames[:rows, ..., :0]})
+    assert len(engine.run({"frames": frames[:rows]})["keypoints"]) == rows
