@@ -142,6 +142,6 @@ async def serving(*scripts: Script, port: int = 0) -> AsyncIterator[ScriptedServ
 @pytest.fixture
 def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reconnect after milliseconds."""
-    from ethostream import backoff, live
+    from ethostream import _reconnect, backoff
 
-    monkeypatch.setattr(live, "Backoff", lambda: backoff.Backoff(0.01, 0.05))
+    monkeypatch.setattr(_reconnect, "Backoff", lambda: backoff.Backoff(0.01, 0.05))

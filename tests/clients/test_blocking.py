@@ -7,12 +7,15 @@ import threading
 import numpy as np
 import pytest
 from ethostream import (
+    Analysis,
     AsyncAnalysis,
     AsyncClient,
+    AsyncFrameSession,
     AsyncLiveStream,
     BehaviorResult,
     Client,
     FrameOutcome,
+    FrameSession,
     LiveStream,
     errors,
 )
@@ -87,15 +90,19 @@ def test_a_forgotten_client_leaves_no_thread() -> None:
     ("asynchronous", "names"),
     [
         (AsyncClient, ["models", "model", "load", "unload", "upload", "analyze_all", "stream"]),
-        (AsyncClient, ["analyze"]),
-        (AsyncLiveStream, ["open", "send", "finish"]),
+        (AsyncClient, ["analyze", "session"]),
+        (AsyncLiveStream, ["open", "send", "send_chunk", "finish"]),
+        (AsyncFrameSession, ["analyze", "end"]),
         (AsyncAnalysis, ["open"]),
     ],
 )
 def test_blocking_methods_take_the_same_arguments(asynchronous: type, names: list[str]) -> None:
-    from ethostream import Analysis
-
-    blocking = {AsyncClient: Client, AsyncLiveStream: LiveStream, AsyncAnalysis: Analysis}
+    blocking = {
+        AsyncClient: Client,
+        AsyncLiveStream: LiveStream,
+        AsyncFrameSession: FrameSession,
+        AsyncAnalysis: Analysis,
+    }
     for name in names:
         ours = getattr(blocking[asynchronous], name)
         theirs = getattr(asynchronous, name)

@@ -13,6 +13,7 @@ from ethostream import (
     BehaviorResult,
     BehaviorStatus,
     FrameOutcome,
+    _answers,
     errors,
     live,
 )
@@ -425,8 +426,8 @@ async def test_a_finished_stream_takes_no_frames() -> None:
 async def test_nobody_reading_answers_is_an_error_and_not_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(live, "_UNREAD_LIMIT", 10)
-    monkeypatch.setattr(live, "_UNREAD_SECONDS", 0.1)
+    monkeypatch.setattr(_answers, "_UNREAD_LIMIT", 10)
+    monkeypatch.setattr(_answers, "_UNREAD_SECONDS", 0.1)
     async with (
         serving(answer_all) as server,
         AsyncClient(server.address) as client,

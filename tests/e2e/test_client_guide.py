@@ -4,21 +4,64 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from clients.testdata.record import MODELS
+from clients.testdata.encode_chunks import encode_chunks
+from clients.testdata.record import BEHAVIOR, MODELS, POSE
+from tests.e2e.wire import read_frames
 
 GUIDE = Path(__file__).resolve().parents[2] / "clients" / "README.md"
+VECTORS = {"openfield-mouse": POSE, "openfield-activity": BEHAVIOR}
+PROGRAMS = [
+    block
+    for block in re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.S)
+    if block.startswith("from ethostream")
+]
 
 
-def test_the_guide_answers_every_frame(start_server, capsys):
-    server = start_server("--engine", "onnxruntime", "--precision", "fp32", models=MODELS)
-    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.S)
-    (code,) = (block for block in blocks if "import Client" in block)
-    here = code.replace("127.0.0.1:50051", server.address).replace(
-        "openfield-mouse", "vector-points"
-    )
+@pytest.fixture(scope="module")
+def vectors(start_server):
+    return start_server("--engine", "onnxruntime", "--precision", "fp32", models=MODELS)
+
+
+def run(words: str, address: str, capsys, bundles: dict[str, str], **given: object) -> list[str]:
+    """What the one program that holds these words prints, a line each.
+
+    `bundles` tells what to ask in place of the bundles that it names.
+    """
+    (code,) = (block for block in PROGRAMS if words in block)
+    for old, new in {"127.0.0.1:50051": address, **bundles}.items():
+        code = code.replace(f'"{old}"', f'"{new}"')
+    exec(compile(code, GUIDE.name, "exec"), given)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_every_program_of_the_guide_is_run_here():
+    assert len(PROGRAMS) == 4
+
+
+def test_the_stream_answers_every_frame(vectors, capsys):
     camera = [np.full((48, 64), level, np.uint8) for level in (10, 20, 30)]
-    exec(compile(here, GUIDE.name, "exec"), {"camera": camera})
-    counts, *poses = capsys.readouterr().out.splitlines()
+    counts, *poses = run("stream.send(image)", vectors.address, capsys, VECTORS, camera=camera)
     assert "results=3" in counts
     assert [int(line.split()[0]) for line in poses] == [0, 1, 2]
+
+
+def test_the_stream_of_chunks_answers_every_picture(vectors, capsys):
+    encoder = encode_chunks("h264", 8)
+    encoder[5] = encoder[5][:6] + bytes(len(encoder[5]) - 6)
+    counts, *damage = run("send_chunk", vectors.address, capsys, VECTORS, encoder=encoder)
+    assert "chunks_acknowledged=8" in counts
+    assert damage
+
+
+def test_the_session_gives_all_behavior_results(vectors, capsys):
+    camera = [np.full((48, 64), level, np.uint8) for level in (10, 20, 30)]
+    (line,) = run("client.session", vectors.address, capsys, VECTORS, camera=camera)
+    assert line == "[(0, 'NO_CONTEXT'), (1, 'OK'), (2, 'NO_CONTEXT')]"
+
+
+def test_the_script_for_dlc_live_gets_poses(server, recordings, capsys):
+    frames = [one[..., ::-1] for one in read_frames(recordings / "short.mp4")[20:23]]
+    lines = run("DLCLive", server.address, capsys, {}, frames=frames)
+    assert len(lines) == 2 * 4  # four keypoints, a line each

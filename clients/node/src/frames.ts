@@ -1,8 +1,8 @@
-/** Images as a camera gives them, made into frames for the wire. */
+/** Images as a camera gives them, made into frames for the wire; and pieces of encoded video. */
 
 import { create } from "@bufbuild/protobuf";
 
-import { InvalidFrame } from "./errors.js";
+import { InvalidFrame, InvalidRequest } from "./errors.js";
 import {
   type CropRegion,
   CropRegionSchema,
@@ -11,12 +11,16 @@ import {
   type Frame,
   FrameEncoding,
   FrameSchema,
+  type VideoChunk,
+  VideoChunkSchema,
+  VideoCodec,
 } from "./generated/ethostream/v1/frame_pb.js";
-import type { Color, Crop, DynamicCrop, Image, Pixels } from "./values.js";
+import type { ChunkCodec, Color, Crop, DynamicCrop, Image, Pixels } from "./values.js";
 
 const JPEG = [0xff, 0xd8, 0xff];
 const PNG = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 const FIELD_BYTES = 1024; // the fields around the pixels
+const CODECS = { h264: VideoCodec.H264, hevc: VideoCodec.HEVC, mjpeg: VideoCodec.MJPEG };
 const COLORS = { rgb: FrameEncoding.RGB24, bgr: FrameEncoding.BGR24 };
 
 /** How a frame is sent. */
@@ -29,6 +33,16 @@ export interface FrameOptions {
   readonly color?: Color;
   /** Part of the frame that the models look at, instead of the stream's. */
   readonly crop?: Crop;
+}
+
+/** How a chunk is sent. */
+export interface ChunkOptions {
+  /** How its bytes are to be read; the same for all chunks of a stream. */
+  readonly codec: ChunkCodec;
+  /** Number of the chunk, greater than the last one; by default one more. */
+  readonly chunkIndex?: number;
+  /** Time of capture of its first frame on the camera's clock, ns; by default now. */
+  readonly captureTimeNs?: bigint;
 }
 
 /** What goes with the pixels of a frame. */
@@ -54,14 +68,35 @@ export function encodeFrame(image: Image, fields: FrameFields, maxMessageBytes: 
       : pixelFields(image, color)),
     ...(crop && { crop: cropRegion(crop) }),
   });
-  const limit = maxMessageBytes - FIELD_BYTES;
-  if (frame.data.length > limit) {
-    throw new InvalidFrame(
-      `frame ${frameIndex} holds ${frame.data.length} bytes, over the client's limit of ${limit}; ` +
-        "send JPEG, or raise maxMessageBytes here and on the server",
-    );
-  }
+  checkSize(`frame ${frameIndex}`, frame.data, maxMessageBytes, "send JPEG");
   return frame;
+}
+
+/**
+ * Make a piece of encoded video for the wire; its bytes are not copied yet.
+ *
+ * @throws InvalidRequest An unknown codec.
+ * @throws InvalidFrame It is no bytes, or does not fit into a message.
+ */
+export function encodeChunk(
+  data: Uint8Array,
+  { codec, chunkIndex, captureTimeNs }: Required<ChunkOptions>,
+  maxMessageBytes: number,
+): VideoChunk {
+  if (!Object.hasOwn(CODECS, codec)) {
+    const known = Object.keys(CODECS).join(", ");
+    throw new InvalidRequest(`unknown codec '${codec}'; choose one of ${known}`);
+  }
+  if (!(data instanceof Uint8Array)) {
+    throw new InvalidFrame(`a chunk is bytes, not ${typeof data}; send images by \`send\``);
+  }
+  checkSize(`chunk ${chunkIndex}`, data, maxMessageBytes, "send smaller pieces");
+  return create(VideoChunkSchema, {
+    chunkIndex: BigInt(chunkIndex),
+    captureTimeNs,
+    codec: CODECS[codec],
+    data,
+  });
 }
 
 /**
@@ -88,6 +123,16 @@ export function dynamicCropMessage(crop: DynamicCrop): DynamicCropMessage {
 /** Ns since 1970. */
 export function nowNs(): bigint {
   return BigInt(Date.now()) * 1_000_000n;
+}
+
+function checkSize(what: string, data: Uint8Array, maxMessageBytes: number, remedy: string) {
+  const limit = maxMessageBytes - FIELD_BYTES;
+  if (data.length > limit) {
+    throw new InvalidFrame(
+      `${what} holds ${data.length} bytes, over the client's limit of ${limit}; ` +
+        `${remedy}, or raise maxMessageBytes here and on the server`,
+    );
+  }
 }
 
 function pixelFields({ data, widthPx, heightPx }: Pixels, color: Color) {

@@ -1,10 +1,22 @@
-/** The account of a live stream: what was taken, and the one answer that each frame gets. */
+/**
+ * The account of a live stream: what was taken, and the one answer that each frame gets.
+ *
+ * The frames of encoded chunks are taken as they turn up: with a chunk's acknowledgement, which says
+ * how many were decoded, or with their first answer. The server counts them from 0 on each
+ * connection; the numbers given here go on.
+ */
 
-import { type Answer, type BehaviorResult, BehaviorStatus, type FrameOutcome } from "./values.js";
+import {
+  type Answer,
+  type BehaviorResult,
+  BehaviorStatus,
+  type ChunkAcknowledgement,
+  type FrameOutcome,
+} from "./values.js";
 
-/** Frames that `send` took, and what became of them. */
+/** Frames that were taken, and what became of them. */
 export interface LedgerCounts {
-  /** Frames that `send` took. */
+  /** Frames that `send` took, or that came out of chunks. */
   readonly accepted: number;
   /** Of these, analyzed. */
   readonly results: number;
@@ -14,10 +26,16 @@ export interface LedgerCounts {
   readonly errors: number;
   /** Of these, sent, and the connection broke before the answer; delivered as error `lost`. */
   readonly lost: number;
-  /** Answers of the server that fit no open frame; they are not delivered. */
+  /** Answers of the server that fit no open frame or chunk; they are not delivered. */
   readonly unexpected: number;
   /** Frames that have no answer yet. */
   readonly inFlight: number;
+  /** Chunks that `sendChunk` took. */
+  readonly chunks: number;
+  /** Of these, taken in by the server. */
+  readonly chunksAcknowledged: number;
+  /** Of these, sent, and the connection broke before the acknowledgement. */
+  readonly chunksLost: number;
 }
 
 /** A behavior bundle of the stream. */
@@ -33,6 +51,11 @@ interface Entry {
   outcome?: FrameOutcome;
 }
 
+interface Chunk {
+  readonly captureTimeNs: bigint;
+  readonly sentNs: bigint;
+}
+
 interface Owed {
   readonly frameIndex: number;
   readonly captureTimeNs: bigint;
@@ -46,6 +69,12 @@ interface Owed {
  */
 export class Ledger {
   #counts = { accepted: 0, results: 0, skipped: 0, errors: 0, lost: 0, unexpected: 0 };
+  #chunkCounts = { chunks: 0, chunksAcknowledged: 0, chunksLost: 0 };
+  #chunks = new Map<number, Chunk>(); // that wait for their acknowledgement, in order
+  #newestChunk: Chunk = { captureTimeNs: 0n, sentNs: 0n }; // that was acknowledged
+  #first = 0; // number of the first decoded frame of this connection
+  #announced = 0; // decoded frames up to here are known by acknowledgements
+  #next = 0; // number of the decoded frame that turns up next
   #sentInFlight = 0;
   #entries = new Map<number, Entry>(); // in the order of the frames
   #owed = new Map<string, { bundle: BehaviorBundle; results: Owed[] }>();
@@ -53,12 +82,18 @@ export class Ledger {
   /** What was taken, and what became of it. */
   get counts(): LedgerCounts {
     const { accepted, results, skipped, errors, lost } = this.#counts;
-    return { ...this.#counts, inFlight: accepted - results - skipped - errors - lost };
+    const inFlight = accepted - results - skipped - errors - lost;
+    return { ...this.#counts, inFlight, ...this.#chunkCounts };
   }
 
   /** Frames that the server owes an outcome: each holds one credit. */
   get sentInFlight(): number {
     return this.#sentInFlight;
+  }
+
+  /** Chunks that have no acknowledgement yet. */
+  get chunksInFlight(): number {
+    return this.#chunks.size;
   }
 
   /** Frames that wait for their outcome or for those before them. */
@@ -82,6 +117,38 @@ export class Ledger {
   send(frameIndex: number, captureTimeNs: bigint): void {
     this.#take(frameIndex, captureTimeNs, true);
     this.#sentInFlight += 1;
+  }
+
+  /** Take a chunk that goes to the server. */
+  sendChunk(chunkIndex: number, captureTimeNs: bigint): void {
+    this.#chunks.set(chunkIndex, { captureTimeNs, sentNs: process.hrtime.bigint() });
+    this.#chunkCounts.chunks += 1;
+  }
+
+  /** Take the server's acknowledgement of a chunk, and the frames that came out of it. */
+  acknowledge(answer: Omit<ChunkAcknowledgement, "captureTimeNs">): Answer[] {
+    const chunk = this.#chunks.get(answer.chunkIndex);
+    if (chunk === undefined) {
+      this.#counts.unexpected += 1;
+      return [];
+    }
+    this.#chunks.delete(answer.chunkIndex);
+    this.#chunkCounts.chunksAcknowledged += 1;
+    this.#newestChunk = chunk;
+    this.#announced += answer.framesDecoded;
+    this.#turnUp(this.#announced, chunk);
+    return [{ ...answer, captureTimeNs: chunk.captureTimeNs }];
+  }
+
+  /** The client's number of a frame that the server names; a decoded one may be new here. */
+  number(frameIndex: bigint, captureTimeNs: bigint): number {
+    if (this.#chunkCounts.chunks === 0) {
+      return Number(frameIndex);
+    }
+    const [chunk = this.#newestChunk] = this.#chunks.values();
+    const number = this.#first + Number(frameIndex);
+    this.#turnUp(number + 1, { captureTimeNs, sentNs: chunk.sentNs });
+    return number;
   }
 
   /** Take a frame and leave it out here, because all credits are in use. */
@@ -138,11 +205,31 @@ export class Ledger {
     for (const { bundle, results } of this.#owed.values()) {
       answers.push(...results.splice(0).map((one) => withoutAnswer(bundle, one)));
     }
+    for (const [chunkIndex, { captureTimeNs }] of this.#chunks) {
+      const nothing = { framesDecoded: 0, packetsCorrupt: 0, message, isLost: true };
+      answers.push({ type: "chunk", chunkIndex, captureTimeNs, ...nothing });
+    }
+    this.#chunkCounts.chunksLost += this.#chunks.size;
+    this.#chunks.clear();
+    this.#first = this.#announced = this.#next;
     return answers;
   }
 
-  #take(frameIndex: number, captureTimeNs: bigint, isSent: boolean): Entry {
-    const entry: Entry = { captureTimeNs, sentNs: process.hrtime.bigint() };
+  /** Take the decoded frames before number `end` that are not known yet. */
+  #turnUp(end: number, { captureTimeNs, sentNs }: Chunk): void {
+    for (; this.#next < end; this.#next++) {
+      this.#take(this.#next, captureTimeNs, true, sentNs);
+      this.#sentInFlight += 1;
+    }
+  }
+
+  #take(
+    frameIndex: number,
+    captureTimeNs: bigint,
+    isSent: boolean,
+    sentNs = process.hrtime.bigint(),
+  ): Entry {
+    const entry: Entry = { captureTimeNs, sentNs };
     this.#entries.set(frameIndex, entry);
     this.#counts.accepted += 1;
     for (const { results } of this.#owed.values()) {

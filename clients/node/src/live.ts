@@ -1,19 +1,19 @@
-/** A live stream: frames in, one outcome for each out, across broken connections. */
+/** A live stream: frames or chunks in, one outcome a frame out, across broken connections. */
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { ClientDuplexStream } from "@grpc/grpc-js";
 
 import { AnswerQueue } from "./answers.js";
-import { Backoff } from "./backoff.js";
 import type { Connection } from "./connection.js";
 import {
   EthostreamError,
   InvalidFrame,
+  InvalidRequest,
   ServerFailed,
   StreamClosed,
   Unavailable,
 } from "./errors.js";
-import { encodeFrame, type FrameOptions, nowNs } from "./frames.js";
+import { type ChunkOptions, encodeChunk, encodeFrame, type FrameOptions, nowNs } from "./frames.js";
 import {
   InferenceService,
   type StreamFramesRequest,
@@ -25,17 +25,16 @@ import {
 import { Ledger, type LedgerCounts } from "./ledger.js";
 import * as messages from "./messages.js";
 import { streamStart, type StreamOptions } from "./options.js";
+import { Reconnect } from "./reconnect.js";
+import { behaviorBundles, settle } from "./settle.js";
 import { Signal } from "./signal.js";
-import type { Answer, BundleInfo, Bundles, Image } from "./values.js";
+import type { Answer, BundleInfo, Bundles, ChunkCodec, Image } from "./values.js";
 
 type Call = ClientDuplexStream<Uint8Array, StreamFramesResponse>;
 
 // gRPC can leave a call without answer and without end, though the connection lives: seen once
 // with grpc-js 1.14 and grpcio 1.85, and where a call meets a stopping server.
 const SILENCE_MS = 60_000;
-const BROKEN = ["UNAVAILABLE", "CANCELLED"]; // a stopped, killed or unreachable server
-// A server that just began may still load its bundles, or count the old stream as open.
-const NOT_READY = ["NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED"];
 const BROKE = "the connection broke before the answer";
 
 /**
@@ -44,7 +43,7 @@ const BROKE = "the connection broke before the answer";
  * Sending and reading may go on side by side, or in turn. Every frame that `send` took gets exactly
  * one `FrameOutcome`, and one `BehaviorResult` per behavior bundle, each kind in the order of the
  * frames, also when the connection breaks: what the server owed then arrives as error `lost`, and
- * behavior results as status ERROR.
+ * behavior results as status ERROR. Encoded video goes by `sendChunk` instead.
  */
 export class LiveStream implements AsyncIterable<Answer> {
   /** Id of the session on the server; another one after each reconnect. */
@@ -62,17 +61,17 @@ export class LiveStream implements AsyncIterable<Answer> {
   readonly #ledger = new Ledger();
   readonly #answers = new AnswerQueue(() => this.#ledger.size);
   readonly #changed = new Signal(); // credits, connection or intention changed
-  readonly #backoff = new Backoff();
+  readonly #reconnect: Reconnect;
   #call: Call | undefined;
   #running: Promise<void> | undefined;
   #failure: unknown;
-  #nextIndex = 0;
+  #nextIndex = 0; // of the next frame, or of the next chunk
+  #codec: ChunkCodec | undefined; // where chunks are sent
   #isConnected = false;
   #isDraining = false;
   #isFinishing = false;
   #isClosing = false;
   #isOver = false;
-  #disconnectedAt = 0;
 
   /** @internal */
   constructor(
@@ -82,6 +81,7 @@ export class LiveStream implements AsyncIterable<Answer> {
     private readonly silenceMs = SILENCE_MS,
   ) {
     this.#start = streamStart(bundles, options);
+    this.#reconnect = new Reconnect(options.reconnectSeconds ?? 60);
   }
 
   /** What was taken and what became of it; after a break it is closed. */
@@ -110,32 +110,56 @@ export class LiveStream implements AsyncIterable<Answer> {
    *
    * @throws InvalidFrame The image cannot be sent, or its number does not follow the last one.
    * @throws AnswersUnread Nobody read an answer for 10 s and the buffer for them is full.
-   * @throws EthostreamError The stream failed, or was finished.
+   * @throws EthostreamError The stream failed, was finished, or sends chunks.
    */
   async send(image: Image, options: FrameOptions = {}): Promise<number> {
     const captureTimeNs = options.captureTimeNs ?? nowNs();
-    if (this.#running === undefined) {
-      await this.open();
+    if (this.#codec !== undefined) {
+      throw new InvalidRequest("this stream sends chunks; open another one for frames");
     }
-    await this.#answers.waitForRoom();
-    while ((this.options.freshness ?? "all") === "all" && !this.#hasCredit()) {
-      this.#throwIfOver();
-      await this.#changed.wait();
-    }
-    this.#throwIfOver();
-    const index = options.frameIndex ?? this.#nextIndex;
-    if (!(Number.isSafeInteger(index) && index >= this.#nextIndex)) {
-      throw new InvalidFrame(`frame ${index} after frame ${this.#nextIndex - 1}; numbers only grow`);
-    }
+    await this.#waitForRoom((this.options.freshness ?? "all") === "all");
+    const frameIndex = this.#checkedIndex("frame", options.frameIndex);
     if (this.#hasCredit()) {
-      this.#write(image, index, captureTimeNs, options);
+      const color = options.color ?? this.options.color ?? "rgb";
+      const fields = { frameIndex, captureTimeNs, color, crop: options.crop };
+      const frame = encodeFrame(image, fields, this.connection.maxMessageBytes);
+      this.#ledger.send(frameIndex, captureTimeNs);
+      await this.#write(frameIndex, { case: "frame", value: frame });
     } else {
-      this.#nextIndex = index + 1;
-      this.#answers.push(this.#ledger.skip(index, captureTimeNs));
+      this.#answers.push(this.#ledger.skip(frameIndex, captureTimeNs));
+      await this.#write(frameIndex);
     }
-    // The frame leaves before the caller works on, who must not keep the answers out either.
-    await new Promise((resolve) => setImmediate(resolve));
-    return index;
+    return frameIndex;
+  }
+
+  /**
+   * Send a piece of encoded video and return its number; its bytes may be reused afterwards.
+   *
+   * This waits while as many chunks as there are credits have no acknowledgement, whatever the
+   * freshness: later pictures rest on earlier ones. Each chunk gets one `ChunkAcknowledgement`, each
+   * frame decoded one `FrameOutcome`, numbered from 0 in the order of presentation. After a break,
+   * pictures come again with the next key frame.
+   *
+   * @param data Bytes in stream order, cut anywhere, usually one picture: Annex B for h264 and
+   *   hevc, JPEGs in a row for mjpeg.
+   * @throws InvalidFrame The chunk cannot be sent, or its number does not follow the last one.
+   * @throws AnswersUnread Nobody read an answer for 10 s and the buffer for them is full.
+   * @throws EthostreamError The stream failed, was finished, or sends frames or another codec.
+   */
+  async sendChunk(data: Uint8Array, options: ChunkOptions): Promise<number> {
+    const { codec, captureTimeNs = nowNs() } = options;
+    if (this.#nextIndex > 0 && this.#codec !== codec) {
+      const sends = this.#codec ? `${this.#codec} chunks` : "frames";
+      throw new InvalidRequest(`this stream sends ${sends}; open another one for ${codec} chunks`);
+    }
+    await this.#waitForRoom(true);
+    const chunkIndex = this.#checkedIndex("chunk", options.chunkIndex);
+    const fields = { codec, chunkIndex, captureTimeNs };
+    const chunk = encodeChunk(data, fields, this.connection.maxMessageBytes);
+    this.#codec = codec;
+    this.#ledger.sendChunk(chunkIndex, captureTimeNs);
+    await this.#write(chunkIndex, { case: "chunk", value: chunk });
+    return chunkIndex;
   }
 
   /**
@@ -184,14 +208,34 @@ export class LiveStream implements AsyncIterable<Answer> {
     return { done: true, value: undefined };
   }
 
-  #write(image: Image, index: number, captureTimeNs: bigint, options: FrameOptions): void {
-    const color = options.color ?? this.options.color ?? "rgb";
-    const fields = { frameIndex: index, captureTimeNs, color, crop: options.crop };
-    const frame = encodeFrame(image, fields, this.connection.maxMessageBytes);
+  /** Connect, and wait for room among the answers; where patient, for credit, too. */
+  async #waitForRoom(isPatient: boolean): Promise<void> {
+    if (this.#running === undefined) {
+      await this.open();
+    }
+    await this.#answers.waitForRoom();
+    while (isPatient && !this.#hasCredit()) {
+      this.#throwIfOver();
+      await this.#changed.wait();
+    }
+    this.#throwIfOver();
+  }
+
+  #checkedIndex(kind: string, index = this.#nextIndex): number {
+    if (!(Number.isSafeInteger(index) && index >= this.#nextIndex)) {
+      const last = this.#nextIndex - 1;
+      throw new InvalidFrame(`${kind} ${index} after ${kind} ${last}; numbers only grow`);
+    }
+    return index;
+  }
+
+  /** Take a number, and let its request, if any, leave before the caller works on. */
+  async #write(index: number, request?: StreamFramesRequest["request"]): Promise<void> {
     this.#nextIndex = index + 1;
-    this.#ledger.send(index, captureTimeNs);
-    // What gRPC buffers is no more than the credits allow.
-    this.#call!.write(encode({ case: "frame", value: frame }));
+    if (request !== undefined) {
+      this.#call!.write(encode(request)); // gRPC buffers no more than the credits allow
+    }
+    await new Promise((resolve) => setImmediate(resolve)); // answers must not be kept out either
   }
 
   /** Connect, talk, and connect again until the stream is over. */
@@ -218,7 +262,7 @@ export class LiveStream implements AsyncIterable<Answer> {
     const call = this.connection.bidiStream(InferenceService.method.streamFrames);
     let isSilent = false;
     const limit = setTimeout(() => {
-      if (this.#isConnected && !this.#isFinishing && this.#ledger.sentInFlight === 0) {
+      if (this.#isConnected && !this.#isFinishing && this.#inFlight() === 0) {
         limit.refresh(); // nothing is owed: the camera pauses
         return;
       }
@@ -256,31 +300,21 @@ export class LiveStream implements AsyncIterable<Answer> {
     return undefined;
   }
 
-  #take({ response }: StreamFramesResponse): void {
+  #take(message: StreamFramesResponse): void {
+    const { response } = message;
     switch (response.case) {
-      case "outcome": {
-        this.#backoff.reset();
-        const roundTripNs = this.#ledger.roundTripNs(Number(response.value.frameIndex));
-        this.#answers.push(this.#ledger.settle(messages.outcome(response.value, roundTripNs)));
-        this.#changed.notify();
-        break;
-      }
-      case "behavior": {
-        const { name = "", version = 0 } = response.value.bundle ?? {};
-        const behaviors = this.#ledger.behaviorsOf(name, version);
-        const result = messages.behaviorResult(response.value, behaviors);
-        this.#answers.push(this.#ledger.settleBehavior(result));
-        break;
-      }
       case "started":
         this.#begin(response.value);
         break;
       case "drain":
         this.#isDraining = true;
         this.#call?.end(); // the server flushes what it owes
-        this.#changed.notify();
         break;
+      default:
+        this.#reconnect.works();
+        this.#answers.push(settle(message, this.#ledger));
     }
+    this.#changed.notify();
   }
 
   #begin(started: StreamStarted): void {
@@ -291,13 +325,8 @@ export class LiveStream implements AsyncIterable<Answer> {
     this.bundles = started.bundles.map(messages.bundleInfo);
     this.strides = started.strides;
     this.credits = started.credits;
-    this.#ledger.setBehaviorBundles(
-      this.bundles.flatMap(({ name, version, behavior }) =>
-        behavior ? [{ name, version, behaviors: behavior.behaviors }] : [],
-      ),
-    );
+    this.#ledger.setBehaviorBundles(behaviorBundles(this.bundles));
     this.#isConnected = true;
-    this.#changed.notify();
   }
 
   /**
@@ -318,12 +347,10 @@ export class LiveStream implements AsyncIterable<Answer> {
     if (error === undefined && !wasDrained && !this.#isFinishing) {
       error = new Unavailable(`the server at ${address} ended the stream`);
     }
-    const isNew = !this.sessionId;
     const isRetried =
-      error === undefined ||
-      BROKEN.includes(error.status) ||
-      (NOT_READY.includes(error.status) && !wasConnected);
-    if (error !== undefined && (isNew || !isRetried)) {
+      this.sessionId !== "" &&
+      (error === undefined || Reconnect.isWorthIt(error, wasConnected));
+    if (error !== undefined && !isRetried) {
       throw error;
     }
     if (this.#isFinishing) {
@@ -332,15 +359,7 @@ export class LiveStream implements AsyncIterable<Answer> {
     if (this.options.reconnect === false) {
       throw error ?? new Unavailable(`the server at ${address} is stopping`);
     }
-    const now = performance.now();
-    if (wasConnected) {
-      this.#disconnectedAt = now;
-    }
-    const givesUpAt = this.#disconnectedAt + (this.options.reconnectSeconds ?? 60) * 1000;
-    const resumesAt = now + this.#backoff.nextSeconds() * 1000;
-    if (error !== undefined && resumesAt > givesUpAt) {
-      throw error;
-    }
+    const resumesAt = this.#reconnect.resumesAt(error, wasConnected);
     while (performance.now() < resumesAt && !this.#isFinishing) {
       await this.#changed.waitAtMost(resumesAt - performance.now());
     }
@@ -352,8 +371,13 @@ export class LiveStream implements AsyncIterable<Answer> {
       this.#isConnected &&
       !this.#isDraining &&
       !this.#isFinishing &&
-      this.#ledger.sentInFlight < this.credits
+      this.#inFlight() < this.credits
     );
+  }
+
+  /** Frames or chunks, whichever are more, that the server owes an answer. */
+  #inFlight(): number {
+    return Math.max(this.#ledger.sentInFlight, this.#ledger.chunksInFlight);
   }
 
   #throwFailure(): void {

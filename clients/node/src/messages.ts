@@ -7,6 +7,7 @@ import * as behaviorPb from "./generated/ethostream/v1/behavior_pb.js";
 import * as bundlePb from "./generated/ethostream/v1/bundle_pb.js";
 import * as pb from "./generated/ethostream/v1/inference_service_pb.js";
 import type * as posePb from "./generated/ethostream/v1/pose_pb.js";
+import * as triggerPb from "./generated/ethostream/v1/trigger_pb.js";
 import type {
   BehaviorResult,
   BoutEvent,
@@ -16,6 +17,7 @@ import type {
   FrameOutcome,
   PoseResult,
   ResultChunk,
+  TriggerEvent,
   VideoFinished,
   VideoStarted,
 } from "./values.js";
@@ -232,6 +234,9 @@ function poseResult(message: posePb.PoseResult): PoseResult {
     bundle: message.bundle?.name ?? "",
     version: message.bundle?.version ?? 0,
     poses: message.poses.map(({ xPx, yPx, confidence }) => ({ xPx, yPx, confidence })),
+    ...(message.predicted.length > 0 && {
+      predicted: message.predicted.map(({ xPx, yPx, confidence }) => ({ xPx, yPx, confidence })),
+    }),
     ...(crop && {
       crop: { xPx: crop.xPx, yPx: crop.yPx, widthPx: crop.widthPx, heightPx: crop.heightPx },
     }),
@@ -244,6 +249,17 @@ function boutEvent(message: behaviorPb.BoutEvent): BoutEvent[] {
   // A newer server may tell more.
   return kind === "onset" || kind === "offset"
     ? [{ behavior, kind, frameIndex: Number(frameIndex) }]
+    : [];
+}
+
+/** What a trigger did. */
+export function triggerEvent(message: triggerPb.TriggerEvent): TriggerEvent[] {
+  const kind = lower(triggerPb.TriggerEventKind[message.kind]);
+  const { trigger, frameIndex, captureTimeNs, latencyNs } = message;
+  const event = { trigger, captureTimeNs, latencyNs: Number(latencyNs) };
+  // A newer server may tell more.
+  return kind === "on" || kind === "off"
+    ? [{ type: "trigger", ...event, kind, frameIndex: Number(frameIndex) }]
     : [];
 }
 

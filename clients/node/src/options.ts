@@ -1,6 +1,6 @@
 /** How a live stream or a session is to be run, and the message that asks for it. */
 
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 
 import { InvalidRequest } from "./errors.js";
 import { cropRegion, dynamicCropMessage } from "./frames.js";
@@ -9,8 +9,19 @@ import {
   type StreamStart,
   StreamStartSchema,
 } from "./generated/ethostream/v1/inference_service_pb.js";
+import type { TriggerSchema } from "./generated/ethostream/v1/trigger_pb.js";
 import { selections } from "./messages.js";
-import type { Bundles, Color, Crop, DynamicCrop, Freshness } from "./values.js";
+import type {
+  Bundles,
+  Color,
+  Crop,
+  DynamicCrop,
+  ForwardPrediction,
+  Freshness,
+} from "./values.js";
+
+/** A trigger as trigger.proto describes it: a name, a condition, and how many frames decide. */
+export type Trigger = MessageInitShape<typeof TriggerSchema>;
 
 /** How a session of single calls is run. */
 export interface SessionOptions {
@@ -24,6 +35,10 @@ export interface SessionOptions {
   readonly color?: Color;
   /** Crop each frame around the animal, within `crop`, where it was in the newest answered frame. */
   readonly dynamicCrop?: DynamicCrop;
+  /** Events to wait for, at most 32: `TriggerEvent` among the answers. */
+  readonly triggers?: readonly Trigger[];
+  /** Say where the keypoints will be: `PoseResult.predicted`. */
+  readonly prediction?: ForwardPrediction;
 }
 
 /** How a live stream is run. */
@@ -78,6 +93,8 @@ export function streamStart(bundles: Bundles, options: StreamOptions): StreamSta
     maxFramesInFlight,
     frameRateHz,
     camera: options.camera ?? "",
+    triggers: [...(options.triggers ?? [])],
+    ...(options.prediction && { prediction: options.prediction }),
     ...(options.crop && { crop: cropRegion(options.crop) }),
     ...(options.dynamicCrop && { dynamicCrop: dynamicCropMessage(options.dynamicCrop) }),
   });

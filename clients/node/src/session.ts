@@ -1,7 +1,7 @@
 /** A session of single calls, for programs that cannot stream both ways. */
 
 import type { Connection } from "./connection.js";
-import { ServerFailed } from "./errors.js";
+import { InvalidFrame, ServerFailed } from "./errors.js";
 import { encodeFrame, type FrameOptions, nowNs } from "./frames.js";
 import type { Frame } from "./generated/ethostream/v1/frame_pb.js";
 import {
@@ -11,13 +11,22 @@ import {
 } from "./generated/ethostream/v1/inference_service_pb.js";
 import * as messages from "./messages.js";
 import { type SessionOptions, streamStart } from "./options.js";
-import type { BehaviorResult, BundleInfo, Bundles, FrameOutcome, Image } from "./values.js";
+import type {
+  BehaviorResult,
+  BundleInfo,
+  Bundles,
+  FrameOutcome,
+  Image,
+  TriggerEvent,
+} from "./values.js";
 
 /** The answers to one frame of a session. */
 export interface FrameAnswers {
   readonly outcome: FrameOutcome;
   /** Behavior results that are ready by now, for this frame or for earlier ones. */
   readonly behaviors: readonly BehaviorResult[];
+  /** Triggers that have switched by now. */
+  readonly triggers: readonly TriggerEvent[];
 }
 
 /**
@@ -50,11 +59,15 @@ export class FrameSession {
   /**
    * Send a frame and wait for its answers; the first call opens the session.
    *
-   * @throws InvalidFrame The image cannot be sent.
+   * @throws InvalidFrame The image cannot be sent, or its number does not follow the last one.
    * @throws EthostreamError The server refuses, or is not there.
    */
   async analyze(image: Image, options: FrameOptions = {}): Promise<FrameAnswers> {
     const frameIndex = options.frameIndex ?? this.#nextIndex;
+    if (!(Number.isSafeInteger(frameIndex) && frameIndex >= this.#nextIndex)) {
+      const last = this.#nextIndex - 1;
+      throw new InvalidFrame(`frame ${frameIndex} after frame ${last}; numbers only grow`);
+    }
     const captureTimeNs = options.captureTimeNs ?? nowNs();
     const color = options.color ?? this.options.color ?? "rgb";
     const fields = { frameIndex, captureTimeNs, color, crop: options.crop };
@@ -69,6 +82,7 @@ export class FrameSession {
     return {
       outcome: messages.outcome(response.outcome, roundTripNs),
       behaviors: this.#behaviors(response),
+      triggers: response.triggers.flatMap(messages.triggerEvent),
     };
   }
 

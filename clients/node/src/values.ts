@@ -8,6 +8,9 @@
 export type Freshness = "all" | "latest" | "deadline";
 export type Color = "rgb" | "bgr";
 
+/** How encoded video is to be read: Annex B byte streams, or JPEGs in a row. */
+export type ChunkCodec = "h264" | "hevc" | "mjpeg";
+
 /** Raw pixels, rows from top to bottom: W x H bytes are gray, W x H x 3 bytes color. */
 export interface Pixels {
   readonly data: Uint8Array;
@@ -145,6 +148,11 @@ export interface PoseResult {
   readonly poses: readonly Pose[];
   /** The part of the frame that the bundle looked at; not there: all of it. */
   readonly crop?: Crop;
+  /**
+   * Where the animals are expected, where the stream has a `prediction`; NaN where a keypoint was
+   * not seen for long.
+   */
+  readonly predicted?: readonly Pose[];
 }
 
 /** Where the time of a frame went on the server, ns. */
@@ -214,8 +222,56 @@ export interface BehaviorResult {
   readonly bouts: readonly BoutEvent[];
 }
 
+/** The one answer to a chunk that `sendChunk` took; its frames' outcomes come on their own. */
+export interface ChunkAcknowledgement {
+  readonly type: "chunk";
+  readonly chunkIndex: number;
+  /** As given to `sendChunk`. */
+  readonly captureTimeNs: bigint;
+  /**
+   * Frames that came out with it; the decoder holds the last picture back until the next one
+   * begins, so these may be of the chunk before.
+   */
+  readonly framesDecoded: number;
+  /** Packets and pictures that could not be decoded. */
+  readonly packetsCorrupt: number;
+  /** On the first of these, or why the chunk is lost; empty when nothing was wrong. */
+  readonly message: string;
+  /** The connection broke before the server took it in. */
+  readonly isLost: boolean;
+}
+
 /** What a live stream answers; `type` tells which. */
-export type Answer = FrameOutcome | BehaviorResult;
+export type Answer = FrameOutcome | BehaviorResult | ChunkAcknowledgement | TriggerEvent;
+
+/** A trigger switched; it comes before the last answer to the frame that decided. */
+export interface TriggerEvent {
+  readonly type: "trigger";
+  /** Its name. */
+  readonly trigger: string;
+  readonly kind: "on" | "off";
+  /** The frame that decided. */
+  readonly frameIndex: number;
+  /** As given to `send`. */
+  readonly captureTimeNs: bigint;
+  /** From the frame's arrival until the event was complete, ns on the server's clock. */
+  readonly latencyNs: number;
+}
+
+/**
+ * Says where keypoints are expected some time after a frame was captured: the time that a pose
+ * takes from the camera to the rig is paid back. Only for bundles of one animal.
+ */
+export interface ForwardPrediction {
+  /** Time after the capture, in (0, 1000] ms. */
+  readonly aheadMs: number;
+  /** Standard deviation of a position at confidence 1; by default the server's, 1.5. */
+  readonly measurementSdPx?: number;
+  /** Standard deviation of the acceleration along each axis; by default the server's, 3000. */
+  readonly accelerationSdPxS2?: number;
+  /** Time in which the acceleration forgets itself to 1/e; by default the server's, 0.1. */
+  readonly accelerationTimeS?: number;
+}
 
 /** What the server knows of a video before it decodes it. */
 export interface VideoInfo {

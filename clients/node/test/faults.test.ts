@@ -37,7 +37,9 @@ async function read(stream: LiveStream): Promise<Answer[]> {
 }
 
 function numbers(answers: Answer[], type: Answer["type"]): number[] {
-  return answers.filter((one) => one.type === type).map((one) => one.frameIndex);
+  return answers
+    .filter((one) => one.type === type)
+    .map((one) => (one.type === "chunk" ? one.chunkIndex : one.frameIndex));
 }
 
 for (const [what, signal] of [

@@ -1,6 +1,13 @@
 /** Frames and answers as `clients/testdata/stream_frames.py` makes and prints them. */
 
-import type { Answer, Client, Pixels, StreamOptions } from "ethostream";
+import type {
+  Answer,
+  BehaviorResult,
+  Client,
+  FrameOutcome,
+  Pixels,
+  StreamOptions,
+} from "ethostream";
 
 /** Gray; the pixel at x, y of frame n has the level (3 x + 5 y + 7 n) mod 251. */
 export function madeFrame(number: number, widthPx: number, heightPx: number): Pixels {
@@ -14,7 +21,7 @@ export function madeFrame(number: number, widthPx: number, heightPx: number): Pi
 }
 
 /** What does not change from run to run. */
-export function plain(answer: Answer): unknown {
+export function plain(answer: FrameOutcome | BehaviorResult): unknown {
   if (answer.type === "behavior") {
     const { frameIndex: frame, bundle, status, probabilities, present } = answer;
     return { frame, bundle, status, ...(probabilities && { probabilities, present }) };
@@ -34,7 +41,7 @@ export async function streamMade(
   frames: number,
   size: readonly [number, number],
   options: StreamOptions = {},
-): Promise<Answer[]> {
+): Promise<(FrameOutcome | BehaviorResult)[]> {
   const stream = client.stream(bundles, options);
   for (let number = 0; number < frames; number++) {
     await stream.send(madeFrame(number, ...size), { captureTimeNs: BigInt(number) });
@@ -44,6 +51,8 @@ export async function streamMade(
   for await (const answer of stream) {
     answers.push(answer);
   }
-  const of = (type: Answer["type"]) => answers.filter((one) => one.type === type);
-  return [...of("outcome"), ...of("behavior")];
+  return [
+    ...answers.filter((one) => one.type === "outcome"),
+    ...answers.filter((one) => one.type === "behavior"),
+  ];
 }

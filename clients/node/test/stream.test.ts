@@ -3,7 +3,15 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { Client, InvalidFrame, InvalidRequest, NotFound, StreamClosed } from "ethostream";
+import {
+  Client,
+  InvalidFrame,
+  InvalidRequest,
+  NotFound,
+  StreamClosed,
+  type Trigger,
+  type TriggerEvent,
+} from "ethostream";
 
 import { madeFrame, plain, streamMade } from "./frames.js";
 import { EXACT, python, Server, SHIPPED_MODELS, VECTORS } from "./server.js";
@@ -77,9 +85,83 @@ test("a stream tells its session, and each answer where its time went", TIMEOUT,
     if (answer.type === "outcome") {
       assert.ok(answer.roundTripNs > (answer.timings?.totalNs ?? Infinity));
       assert.ok(answer.captureTimeNs > 10n ** 18n);
-    } else {
+    } else if (answer.type === "behavior") {
       assert.deepEqual(answer.behaviors, ["bright", "brightening"]);
     }
+  }
+});
+
+test("triggers tell when a keypoint enters and leaves, in streams and sessions", TIMEOUT, async () => {
+  const answers = await streamMade(client, ["vector-points"], 12, SIZE);
+  const places = answers.map((one) => {
+    assert.ok(one.type === "outcome");
+    const { xPx, yPx } = one.poses[0]!.poses[0]!;
+    return { xPx: xPx[0]!, yPx: yPx[0]! };
+  });
+  const center = places[4]!;
+  const radiusPx = 5;
+  const condition: Trigger["condition"] = {
+    condition: {
+      case: "inRegion",
+      value: {
+        keypoint: { keypoint: "bright", minConfidence: 0 },
+        region: { case: "circle", value: { center, radiusPx } },
+      },
+    },
+  };
+  const isIn = places.map(
+    ({ xPx, yPx }) => Math.hypot(xPx - center.xPx, yPx - center.yPx) <= radiusPx,
+  );
+  const expected = isIn.flatMap((now, frameIndex) =>
+    now === (isIn[frameIndex - 1] ?? false) ? [] : [[now ? "on" : "off", frameIndex]],
+  );
+  const triggers = [{ name: "near", condition }];
+
+  const stream = client.stream("vector-points", { triggers });
+  const session = client.session("vector-points", { triggers });
+  const streamed: TriggerEvent[] = [];
+  const called: TriggerEvent[] = [];
+  for (let number = 0; number < 12; number++) {
+    const frame = madeFrame(number, ...SIZE);
+    await stream.send(frame, { captureTimeNs: BigInt(1000 + number) });
+    called.push(...(await session.analyze(frame)).triggers);
+  }
+  await stream.finish();
+  await session.end();
+  for await (const answer of stream) {
+    if (answer.type === "trigger") {
+      streamed.push(answer);
+    }
+  }
+  assert.ok(expected.length > 0);
+  assert.deepEqual(streamed.map(({ kind, frameIndex }) => [kind, frameIndex]), expected);
+  assert.deepEqual(called.map(({ kind, frameIndex }) => [kind, frameIndex]), expected);
+  assert.ok(streamed.every((one) => one.trigger === "near" && one.latencyNs > 0));
+  assert.ok(streamed.every((one) => one.captureTimeNs === BigInt(1000 + one.frameIndex)));
+
+  const unknown = { name: "near", condition: {} };
+  await assert.rejects(client.stream("vector-points", { triggers: [unknown] }).open(), InvalidRequest);
+});
+
+test("predictions are made of one animal, and refused of several", TIMEOUT, async () => {
+  const prediction = { aheadMs: 50 };
+  const several = client.stream("vector-points", { prediction });
+  await assert.rejects(several.open(), /2 animals/);
+  const other = await Server.start(SHIPPED_MODELS, ...EXACT, "--load", "openfield-mouse");
+  const there = new Client(other.address);
+  try {
+    const session = there.session("openfield-mouse", { prediction });
+    for (let number = 0; number < 2; number++) {
+      const { outcome } = await session.analyze(madeFrame(number, 320, 240));
+      assert.ok(outcome.kind === "result");
+      const [pose] = outcome.poses;
+      assert.equal(pose!.predicted!.length, 1);
+      assert.equal(pose!.predicted![0]!.xPx.length, pose!.poses[0]!.xPx.length);
+    }
+    await session.end();
+  } finally {
+    there.close();
+    await other.stop();
   }
 });
 
@@ -102,6 +184,7 @@ test("with 'latest' what finds no room is answered as skipped", TIMEOUT, async (
   const counts = await stream.finish();
   const kinds = { outcome: 0, behavior: 0 };
   for await (const answer of stream) {
+    assert.ok(answer.type === "outcome" || answer.type === "behavior");
     assert.equal(answer.frameIndex, kinds[answer.type]);
     kinds[answer.type] += 1;
   }
@@ -119,6 +202,7 @@ test("four streams at once do not mix their answers", TIMEOUT, async () => {
     await stream.finish();
     const found = [];
     for await (const answer of stream) {
+      assert.ok(answer.type === "outcome" || answer.type === "behavior");
       found.push(plain(answer));
     }
     return found as { frame: number }[];

@@ -13,6 +13,7 @@ from ethostream.channel import TlsOptions
 from ethostream.client import AsyncClient
 from ethostream.ledger import Answer, LedgerCounts
 from ethostream.live import AsyncLiveStream
+from ethostream.session import AsyncFrameSession
 from ethostream.values import BundleInfo, ResultChunk, VideoFinished, VideoStarted
 
 _P = ParamSpec("_P")
@@ -21,7 +22,7 @@ _W = TypeVar("_W")
 _Inner = TypeVar("_Inner")
 
 
-class _LoopThread:
+class LoopThread:
     """An event loop on a daemon thread, for as long as its owner lives."""
 
     def __init__(self, owner: object) -> None:
@@ -68,15 +69,18 @@ async def _cancel_all() -> None:
 
 def _handle_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     # With gRPC on several event loops of a process, each wakes for the others' events and finds
-    # nothing to read: https://github.com/grpc/grpc/issues/25364
-    if not isinstance(context.get("exception"), BlockingIOError):
+    # nothing to read (https://github.com/grpc/grpc/issues/25364), or that the other loop, whose
+    # client was closed with calls in flight, is gone.
+    error = context.get("exception")
+    is_gone = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+    if not is_gone and not isinstance(error, BlockingIOError):
         loop.default_exception_handler(context)
 
 
 class _Blocking(Generic[_Inner]):
     """An asynchronous object and the thread that it runs on."""
 
-    def __init__(self, inner: _Inner, thread: _LoopThread) -> None:
+    def __init__(self, inner: _Inner, thread: LoopThread) -> None:
         self._inner = inner
         self._thread = thread
 
@@ -101,6 +105,7 @@ class LiveStream(_Blocking[AsyncLiveStream]):
 
     open = _blocking(AsyncLiveStream.open)
     send = _blocking(AsyncLiveStream.send)
+    send_chunk = _blocking(AsyncLiveStream.send_chunk)
     finish = _blocking(AsyncLiveStream.finish)
     close = _blocking(AsyncLiveStream.aclose)
 
@@ -151,6 +156,41 @@ class LiveStream(_Blocking[AsyncLiveStream]):
         traceback: TracebackType | None,
     ) -> None:
         """Finish; after an error, end at once."""
+        self._thread.run(self._inner.__aexit__(kind, error, traceback))
+
+
+class FrameSession(_Blocking[AsyncFrameSession]):
+    """A session of single calls that blocks; `AsyncFrameSession` says more."""
+
+    analyze = _blocking(AsyncFrameSession.analyze)
+    end = _blocking(AsyncFrameSession.end)
+
+    @property
+    def session_id(self) -> str:
+        """Id of the session on the server; there after the first answer."""
+        return self._inner.session_id
+
+    @property
+    def bundles(self) -> tuple[BundleInfo, ...]:
+        """The bundles with resolved versions; there after the first answer."""
+        return self._inner.bundles
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Behavior bundles: every how many-th frame is looked at, in the order of `bundles`."""
+        return self._inner.strides
+
+    def __enter__(self) -> "FrameSession":
+        """Give the session itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the session."""
         self._thread.run(self._inner.__aexit__(kind, error, traceback))
 
 
@@ -212,7 +252,7 @@ class Client(_Blocking[AsyncClient]):
             keepalive_seconds=keepalive_seconds,
             timeout_seconds=timeout_seconds,
         )
-        super().__init__(client, _LoopThread(self))
+        super().__init__(client, LoopThread(self))
 
     analyze_all = _blocking(AsyncClient.analyze_all)
     upload = _blocking(AsyncClient.upload)
@@ -224,7 +264,7 @@ class Client(_Blocking[AsyncClient]):
     @staticmethod
     def _wrapped(
         method: Callable[Concatenate[AsyncClient, _P], _T],
-        wrapper: Callable[[_T, _LoopThread], _W],
+        wrapper: Callable[[_T, LoopThread], _W],
     ) -> Callable[Concatenate["Client", _P], _W]:
         @functools.wraps(method)
         def call(self: "Client", /, *args: _P.args, **kwargs: _P.kwargs) -> _W:
@@ -233,6 +273,7 @@ class Client(_Blocking[AsyncClient]):
         return call
 
     stream = _wrapped(AsyncClient.stream, LiveStream)
+    session = _wrapped(AsyncClient.session, FrameSession)
     analyze = _wrapped(AsyncClient.analyze, Analysis)
 
     def watch(self) -> Iterator[BundleInfo]:

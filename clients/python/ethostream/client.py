@@ -1,14 +1,15 @@
-"""The asynchronous client: live streams, archive analyses, uploads and models of one server."""
+"""The asynchronous client: streams, sessions, analyses, uploads and models of one server."""
 
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from ethostream import messages
 from ethostream._status import StatusRecord
@@ -18,11 +19,22 @@ from ethostream.errors import InvalidRequest, ServerFailed, from_rpc_error
 from ethostream.frames import crop_region
 from ethostream.live import AsyncLiveStream
 from ethostream.options import StreamOptions
+from ethostream.session import AsyncFrameSession
+from ethostream.triggers import Trigger
 from ethostream.v1 import inference_service_pb2 as inference_pb
 from ethostream.v1 import inference_service_pb2_grpc as inference_grpc
 from ethostream.v1 import model_service_pb2 as model_pb
 from ethostream.v1 import model_service_pb2_grpc as model_grpc
-from ethostream.values import BundleInfo, Bundles, Color, Crop, DynamicCrop, Freshness, Upload
+from ethostream.values import (
+    BundleInfo,
+    Bundles,
+    Color,
+    Crop,
+    DynamicCrop,
+    ForwardPrediction,
+    Freshness,
+    Upload,
+)
 
 _Response = TypeVar("_Response")
 
@@ -76,6 +88,8 @@ class AsyncClient:
         reconnect: bool = True,
         reconnect_seconds: float = 60.0,
         dynamic_crop: DynamicCrop | None = None,
+        triggers: Sequence[Trigger] = (),
+        prediction: ForwardPrediction | None = None,
     ) -> AsyncLiveStream:
         """A live stream of one camera; enter it with `async with`.
 
@@ -94,6 +108,8 @@ class AsyncClient:
             reconnect_seconds: Give up when this long without connection.
             dynamic_crop: Crop each frame around the animal, within `crop`, where it was in the
                 newest frame that is answered; each `PoseResult` tells the crop that was used.
+            triggers: Events to wait for, at most 32: `TriggerEvent` among the answers.
+            prediction: Say where the keypoints will be: `PoseResult.predicted_xy`.
 
         Raises:
             InvalidRequest: An option is outside its range.
@@ -111,11 +127,47 @@ class AsyncClient:
             reconnect_seconds=reconnect_seconds,
             max_message_bytes=self._max_message_bytes,
             dynamic_crop=dynamic_crop,
+            triggers=triggers,
+            prediction=prediction,
         )
         return AsyncLiveStream(
             lambda requests: self._inference().StreamFrames(requests, metadata=self._metadata),
             options,
             self.address,
+        )
+
+    def session(
+        self,
+        bundles: Bundles,
+        *,
+        frame_rate_hz: float = 0.0,
+        crop: Crop | None = None,
+        camera: str = "",
+        color: Color = "rgb",
+        dynamic_crop: DynamicCrop | None = None,
+        triggers: Sequence[Trigger] = (),
+        prediction: ForwardPrediction | None = None,
+    ) -> AsyncFrameSession:
+        """A session of single calls: simpler than a stream, and about half as fast.
+
+        The arguments are those of `stream`.
+
+        Raises:
+            InvalidRequest: An option is outside its range.
+        """
+        options = StreamOptions(
+            bundles=bundles,
+            frame_rate_hz=frame_rate_hz,
+            crop=crop,
+            camera=camera,
+            color=color,
+            max_message_bytes=self._max_message_bytes,
+            dynamic_crop=dynamic_crop,
+            triggers=triggers,
+            prediction=prediction,
+        )
+        return AsyncFrameSession(
+            lambda request: self._answer(self._inference().AnalyzeFrame, request), options
         )
 
     def analyze(
@@ -238,13 +290,7 @@ class AsyncClient:
 
     async def models(self) -> tuple[BundleInfo, ...]:
         """All bundles of the server, loaded or not, by name and version."""
-        response = await self._answer(
-            self._models().ListModels(
-                model_pb.ListModelsRequest(),
-                metadata=self._metadata,
-                timeout=self._timeout_seconds,
-            )
-        )
+        response = await self._answer(self._models().ListModels, model_pb.ListModelsRequest())
         return tuple(messages.bundle_info(model) for model in response.models)
 
     async def model(self, name: str, version: int = 0) -> BundleInfo:
@@ -255,11 +301,8 @@ class AsyncClient:
             version: 0 = the highest that is loaded, or else the highest stored.
         """
         response = await self._answer(
-            self._models().GetModel(
-                model_pb.GetModelRequest(bundle=messages.reference(name, version)),
-                metadata=self._metadata,
-                timeout=self._timeout_seconds,
-            )
+            self._models().GetModel,
+            model_pb.GetModelRequest(bundle=messages.reference(name, version)),
         )
         return messages.bundle_info(response.model)
 
@@ -274,11 +317,9 @@ class AsyncClient:
             timeout_seconds: Longest wait; compiling for a device may take minutes.
         """
         response = await self._answer(
-            self._models().LoadModel(
-                model_pb.LoadModelRequest(bundle=messages.reference(name, version)),
-                metadata=self._metadata,
-                timeout=timeout_seconds,
-            )
+            self._models().LoadModel,
+            model_pb.LoadModelRequest(bundle=messages.reference(name, version)),
+            timeout_seconds,
         )
         return messages.bundle_info(response.model)
 
@@ -290,11 +331,8 @@ class AsyncClient:
             version: 0 = all loaded versions.
         """
         response = await self._answer(
-            self._models().UnloadModel(
-                model_pb.UnloadModelRequest(bundle=messages.reference(name, version)),
-                metadata=self._metadata,
-                timeout=self._timeout_seconds,
-            )
+            self._models().UnloadModel,
+            model_pb.UnloadModelRequest(bundle=messages.reference(name, version)),
         )
         return tuple(messages.bundle_info(model) for model in response.models)
 
@@ -342,9 +380,15 @@ class AsyncClient:
         finally:
             call.cancel()
 
-    async def _answer(self, call: Awaitable[_Response]) -> _Response:
+    async def _answer(
+        self,
+        method: Callable[..., Awaitable[_Response]],
+        request: Message,
+        timeout_seconds: float | None = None,
+    ) -> _Response:
+        timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         try:
-            return await call
+            return await method(request, metadata=self._metadata, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, self.address) from error
 

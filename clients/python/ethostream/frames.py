@@ -1,13 +1,13 @@
-"""Images as a camera gives them, made into frames for the wire."""
+"""Images as a camera gives them, made into frames for the wire; and pieces of encoded video."""
 
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ethostream.errors import InvalidFrame
+from ethostream.errors import InvalidFrame, InvalidRequest
 from ethostream.v1 import frame_pb2
-from ethostream.values import Color, Crop, Encoding
+from ethostream.values import ChunkCodec, Color, Crop, Encoding
 
 Image = NDArray[np.uint8] | bytes | bytearray | memoryview
 """(H, W) gray or (H, W, 3) color uint8, or the bytes of a JPEG or PNG file."""
@@ -19,6 +19,12 @@ _ENCODINGS: dict[str, frame_pb2.FrameEncoding.ValueType] = {
     "jpeg": frame_pb2.FRAME_ENCODING_JPEG,
     "png": frame_pb2.FRAME_ENCODING_PNG,
 }
+_CODECS: dict[str, frame_pb2.VideoCodec.ValueType] = {
+    "h264": frame_pb2.VIDEO_CODEC_H264,
+    "hevc": frame_pb2.VIDEO_CODEC_HEVC,
+    "mjpeg": frame_pb2.VIDEO_CODEC_MJPEG,
+}
+_FIELD_BYTES = 1024  # the fields around the pixels
 _MAGIC = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png"}
 
 
@@ -30,6 +36,7 @@ def encode_frame(
     encoding: Encoding | None = None,
     color: Color = "rgb",
     crop: Crop | None = None,
+    max_message_bytes: int = 64 << 20,
 ) -> frame_pb2.Frame:
     """Make a frame for the wire; pixels are copied, so the image may be reused at once.
 
@@ -40,9 +47,10 @@ def encode_frame(
         encoding: How to read `image`; by default told by its shape or first bytes.
         color: Order of the channels of (H, W, 3) images where `encoding` is not given.
         crop: Part of the frame that the models look at.
+        max_message_bytes: Largest message that the client sends.
 
     Raises:
-        InvalidFrame: The image fits no encoding, or not the one asked for.
+        InvalidFrame: The image fits no encoding, not the one asked for, or not into a message.
     """
     frame = frame_pb2.Frame(frame_index=frame_index, capture_time_ns=capture_time_ns)
     if crop is not None:
@@ -50,13 +58,48 @@ def encode_frame(
     if isinstance(image, (bytes, bytearray, memoryview)):
         data = bytes(image)
         frame.encoding = _ENCODINGS[_file_encoding(data, encoding)]
-        frame.data = data
-        return frame
-    pixels, name = _pixels(image, encoding, color)
-    frame.encoding = _ENCODINGS[name]
-    frame.height_px, frame.width_px = pixels.shape[:2]
-    frame.data = pixels.tobytes()
+    else:
+        pixels, name = _pixels(image, encoding, color)
+        frame.encoding = _ENCODINGS[name]
+        frame.height_px, frame.width_px = pixels.shape[:2]
+        data = pixels.tobytes()
+    _check_size(f"frame {frame_index}", data, max_message_bytes, "send JPEG")
+    frame.data = data
     return frame
+
+
+def encode_chunk(
+    data: bytes | bytearray | memoryview,
+    *,
+    chunk_index: int,
+    capture_time_ns: int,
+    codec: ChunkCodec,
+    max_message_bytes: int = 64 << 20,
+) -> frame_pb2.VideoChunk:
+    """Make a piece of encoded video for the wire.
+
+    Args:
+        data: The bytes in stream order; Annex B for h264 and hevc, JPEGs in a row for mjpeg.
+        chunk_index: The chunk's number, from 0.
+        capture_time_ns: Time of capture of its first frame on the camera's clock, ns; echoed.
+        codec: How to read `data`.
+        max_message_bytes: Largest message that the client sends.
+
+    Raises:
+        InvalidRequest: An unknown codec.
+        InvalidFrame: It is no bytes, or does not fit into a message.
+    """
+    if codec not in _CODECS:
+        raise InvalidRequest(f"unknown codec '{codec}'; choose one of {', '.join(_CODECS)}")
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise InvalidFrame(f"a chunk is bytes, not {type(data).__name__}; send images by `send`")
+    _check_size(f"chunk {chunk_index}", bytes(data), max_message_bytes, "send smaller pieces")
+    return frame_pb2.VideoChunk(
+        chunk_index=chunk_index,
+        capture_time_ns=capture_time_ns,
+        codec=_CODECS[codec],
+        data=bytes(data),
+    )
 
 
 def crop_region(crop: Crop) -> frame_pb2.CropRegion:
@@ -70,6 +113,15 @@ def crop_region(crop: Crop) -> frame_pb2.CropRegion:
     return frame_pb2.CropRegion(
         x_px=crop.x_px, y_px=crop.y_px, width_px=crop.width_px, height_px=crop.height_px
     )
+
+
+def _check_size(what: str, data: bytes, max_message_bytes: int, remedy: str) -> None:
+    limit = max_message_bytes - _FIELD_BYTES
+    if len(data) > limit:
+        raise InvalidFrame(
+            f"{what} holds {len(data)} bytes, over the client's limit of {limit}; "
+            f"{remedy}, or raise max_message_bytes here and on the server"
+        )
 
 
 def _file_encoding(data: bytes, encoding: Encoding | None) -> str:

@@ -1,21 +1,33 @@
-"""The account of a live stream: what was taken, and the one answer that each frame gets."""
+"""The account of a live stream: what was taken, and the one answer that each frame gets.
+
+The frames of encoded chunks are taken as they turn up: with a chunk's acknowledgement, which says
+how many were decoded, or with their first answer. The server counts them from 0 on each connection;
+the numbers given here go on.
+"""
 
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from ethostream.values import BehaviorResult, BehaviorStatus, BundleVersion, FrameOutcome
+from ethostream.values import (
+    BehaviorResult,
+    BehaviorStatus,
+    BundleVersion,
+    ChunkAcknowledgement,
+    FrameOutcome,
+    TriggerEvent,
+)
 
-Answer = FrameOutcome | BehaviorResult
+Answer = FrameOutcome | BehaviorResult | ChunkAcknowledgement | TriggerEvent
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerCounts:
-    """Frames that `send` took, and what became of them."""
+    """Frames that were taken, and what became of them."""
 
     accepted: int = 0
-    """Frames that `send` took."""
+    """Frames that `send` took, or that came out of chunks."""
     results: int = 0
     """Of these, analyzed."""
     skipped: int = 0
@@ -25,7 +37,13 @@ class LedgerCounts:
     lost: int = 0
     """Of these, sent, and the connection broke before the answer; delivered as error `lost`."""
     unexpected: int = 0
-    """Answers of the server that fit no open frame; they are not delivered."""
+    """Answers of the server that fit no open frame or chunk; they are not delivered."""
+    chunks: int = 0
+    """Chunks that `send_chunk` took."""
+    chunks_acknowledged: int = 0
+    """Of these, taken in by the server."""
+    chunks_lost: int = 0
+    """Of these, sent, and the connection broke before the acknowledgement."""
 
     @property
     def in_flight(self) -> int:
@@ -33,9 +51,14 @@ class LedgerCounts:
         return self.accepted - self.results - self.skipped - self.errors - self.lost
 
     @property
+    def chunks_in_flight(self) -> int:
+        """Chunks that have no acknowledgement yet."""
+        return self.chunks - self.chunks_acknowledged - self.chunks_lost
+
+    @property
     def is_closed(self) -> bool:
-        """True when every frame has its answer."""
-        return self.in_flight == 0
+        """True when every frame and chunk has its answer."""
+        return self.in_flight == self.chunks_in_flight == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +77,14 @@ class _Entry:
     sent_ns: int
     is_sent: bool
     outcome: FrameOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A chunk that waits for its acknowledgement."""
+
+    capture_time_ns: int
+    sent_ns: int
 
 
 @dataclass(slots=True)
@@ -78,6 +109,11 @@ class Ledger:
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
         self._bundles: dict[BundleVersion, BehaviorBundle] = {}
         self._awaited: dict[BundleVersion, deque[_Awaited]] = {}
+        self._chunks: OrderedDict[int, _Chunk] = OrderedDict()
+        self._newest_chunk = _Chunk(0, 0)  # that was acknowledged
+        self._first = 0  # number of the first decoded frame of this connection
+        self._announced = 0  # decoded frames up to here are known by acknowledgements
+        self._next = 0  # number of the decoded frame that turns up next
 
     def __len__(self) -> int:
         """Frames that wait for their outcome or for those before them."""
@@ -97,6 +133,37 @@ class Ledger:
         """Take a frame that goes to the server."""
         self._take(frame_index, capture_time_ns, is_sent=True)
         self.sent_in_flight += 1
+
+    def send_chunk(self, chunk_index: int, capture_time_ns: int) -> None:
+        """Take a chunk that goes to the server."""
+        self._chunks[chunk_index] = _Chunk(capture_time_ns, time.monotonic_ns())
+        self.counts = replace(self.counts, chunks=self.counts.chunks + 1)
+
+    def acknowledge(
+        self, chunk_index: int, frames_decoded: int, packets_corrupt: int, message: str
+    ) -> list[Answer]:
+        """Take the server's acknowledgement of a chunk, and the frames that came out of it."""
+        chunk = self._chunks.pop(chunk_index, None)
+        if chunk is None:
+            self.counts = replace(self.counts, unexpected=self.counts.unexpected + 1)
+            return []
+        self.counts = replace(self.counts, chunks_acknowledged=self.counts.chunks_acknowledged + 1)
+        self._newest_chunk = chunk
+        self._announced += frames_decoded
+        self._turn_up(self._announced, chunk.capture_time_ns, chunk.sent_ns)
+        return [
+            ChunkAcknowledgement(
+                chunk_index, chunk.capture_time_ns, frames_decoded, packets_corrupt, message
+            )
+        ]
+
+    def number(self, frame_index: int, capture_time_ns: int) -> int:
+        """The client's number of a frame that the server names; a decoded one may be new here."""
+        if not self.counts.chunks:
+            return frame_index
+        chunk = next(iter(self._chunks.values()), self._newest_chunk)
+        self._turn_up(self._first + frame_index + 1, capture_time_ns, chunk.sent_ns)
+        return self._first + frame_index
 
     def skip(self, frame_index: int, capture_time_ns: int) -> list[Answer]:
         """Take a frame and leave it out here, because all credits are in use."""
@@ -149,7 +216,22 @@ class Ledger:
         for bundle, awaited in self._awaited.items():
             answers += [self._without_answer(bundle, owed) for owed in awaited]
             awaited.clear()
+        answers += [
+            ChunkAcknowledgement(index, chunk.capture_time_ns, message=message, is_lost=True)
+            for index, chunk in self._chunks.items()
+        ]
+        lost = self.counts.chunks_lost + len(self._chunks)
+        self.counts = replace(self.counts, chunks_lost=lost)
+        self._chunks.clear()
+        self._first = self._announced = self._next
         return answers
+
+    def _turn_up(self, end: int, capture_time_ns: int, sent_ns: int) -> None:
+        """Take the decoded frames before number `end` that are not known yet."""
+        while self._next < end:
+            self.send(self._next, capture_time_ns)
+            self._entries[self._next].sent_ns = sent_ns
+            self._next += 1
 
     def _take(self, frame_index: int, capture_time_ns: int, *, is_sent: bool) -> _Entry:
         entry = _Entry(capture_time_ns, time.monotonic_ns(), is_sent)

@@ -1,4 +1,4 @@
-"""A live stream: frames in, one outcome for each out, across broken connections."""
+"""A live stream: frames or chunks in, one outcome a frame out, across broken connections."""
 
 import asyncio
 import time
@@ -10,44 +10,42 @@ from typing import TYPE_CHECKING
 import grpc
 
 from ethostream import messages
+from ethostream._answers import AnswerQueue
+from ethostream._reconnect import Reconnect
+from ethostream._settle import behavior_bundles, settle
 from ethostream._signal import Signal
 from ethostream._silence import Silence
 from ethostream._status import StatusRecord
-from ethostream.backoff import Backoff
 from ethostream.errors import (
-    AnswersUnread,
     EthostreamError,
     InvalidFrame,
+    InvalidRequest,
     ServerFailed,
     StreamClosed,
     Unavailable,
 )
-from ethostream.frames import Image, encode_frame
-from ethostream.ledger import Answer, BehaviorBundle, Ledger, LedgerCounts
+from ethostream.frames import Image, encode_chunk, encode_frame
+from ethostream.ledger import Answer, Ledger, LedgerCounts
 from ethostream.options import StreamOptions
 from ethostream.v1 import inference_service_pb2 as pb
-from ethostream.values import BundleInfo, BundleVersion, Crop, Encoding
+from ethostream.values import BundleInfo, ChunkCodec, Crop, Encoding
 
 if TYPE_CHECKING:  # generic for the type checker only
     Call = grpc.aio.StreamStreamCall[pb.StreamFramesRequest, pb.StreamFramesResponse]
 
-_UNREAD_LIMIT = 16_384  # answers of a few hundred bytes each: some MB, minutes of a 100 Hz camera
-_UNREAD_SECONDS = 10.0  # a slow reader is waited for; one that stands still this long is an error
 _START_SECONDS = 30.0  # for the server to agree to a stream
 _SILENCE_SECONDS = 60.0  # without any answer while some are owed
-_BROKEN = ("UNAVAILABLE", "CANCELLED")  # what a stopped, killed or unreachable server looks like
-# A server that just began may still load its bundles, or count the old stream as open.
-_NOT_READY = ("NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED")
+_BROKE = "the connection broke before the answer"
 
 
 class AsyncLiveStream:
     """One camera's frames in, answers out; made by `AsyncClient.stream`.
 
-    Use it with `async with`: it connects on entry and finishes on exit. Sending and reading may
-    go on in two tasks, or in turn. Every frame that `send` took gets exactly one `FrameOutcome`,
-    and one `BehaviorResult` per behavior bundle, each kind in the order of the frames, also when
-    the connection breaks: what the server owed then arrives as error `lost`, and behavior results
-    as status ERROR.
+    Use it with `async with`: it connects on entry and finishes on exit. Sending and reading may go
+    on in two tasks, or in turn. Every frame that `send` took gets exactly one `FrameOutcome`, and
+    one `BehaviorResult` per behavior bundle, each kind in the order of the frames, also when the
+    connection breaks: what the server owed arrives as error `lost`, behavior results as status
+    ERROR. Encoded video goes by `send_chunk` instead.
     """
 
     def __init__(
@@ -59,20 +57,17 @@ class AsyncLiveStream:
         self._open_call = open_call
         self._options = options
         self._address = address
-        self._first_request = options.start("")  # a wrong option is told here, not when connecting
+        options.start("")  # a wrong option is told here, not when connecting
         self._ledger = Ledger()
-        self._answers: deque[Answer] = deque()
-        self._answered = Signal()  # an answer is there, or the stream is over
-        self._changed = Signal()  # credits, connection, room or intention changed
+        self._answers = AnswerQueue(lambda: len(self._ledger))
+        self._changed = Signal()  # credits, connection or intention changed
         self._outbox: deque[pb.StreamFramesRequest] = deque()  # no longer than the credits
-        self._next_index = 0
+        self._next_index = 0  # of the next frame, or of the next chunk
+        self._codec: ChunkCodec | None = None  # where chunks are sent
         self._run_task: asyncio.Task[None] | None = None
         self._failure: EthostreamError | None = None
-        self._backoff = Backoff()
-        self._is_finishing = False
-        self._is_connected = False
-        self._is_draining = False
-        self._disconnected_at = 0.0
+        self._reconnect = Reconnect(options.reconnect_seconds)
+        self._is_finishing = self._is_connected = self._is_draining = False
         self.session_id = ""
         """Id of the session on the server; another one after each reconnect."""
         self.bundles: tuple[BundleInfo, ...] = ()
@@ -97,7 +92,7 @@ class AsyncLiveStream:
         """
         if self._run_task is None:
             self._run_task = asyncio.ensure_future(self._run())
-            self._run_task.add_done_callback(lambda _: self._wake_all())
+            self._run_task.add_done_callback(lambda _: self._end())
         while not self._is_connected and not self._run_task.done():
             await self._changed.wait()
         self._raise_failure()
@@ -126,49 +121,80 @@ class AsyncLiveStream:
         Raises:
             InvalidFrame: The image cannot be sent, or its number does not follow the last one.
             AnswersUnread: Nobody read an answer for 10 s and the buffer for them is full.
-            EthostreamError: The stream failed, or was finished.
+            EthostreamError: The stream failed, was finished, or sends chunks.
         """
         if capture_time_ns is None:
             capture_time_ns = time.time_ns()
-        if self._run_task is None:
-            await self.open()
-        await self._wait_for_room()
-        has_credit = self._has_credit()
-        if self._options.freshness == "all":
-            while not has_credit:
-                self._raise_if_over()
-                await self._changed.wait()
-                has_credit = self._has_credit()
-        self._raise_if_over()
-        index = self._next_index if frame_index is None else frame_index
-        if index < self._next_index:
-            raise InvalidFrame(
-                f"frame {index} after frame {self._next_index - 1}; numbers only grow"
+        if self._codec is not None:
+            raise InvalidRequest("this stream sends chunks; open another one for frames")
+        has_credit = await self._wait_for_credit(is_patient=self._options.freshness == "all")
+        index = self._checked_index("frame", frame_index)
+        if has_credit:
+            frame = encode_frame(
+                image,
+                frame_index=index,
+                capture_time_ns=capture_time_ns,
+                encoding=encoding,
+                color=self._options.color,
+                crop=crop,
+                max_message_bytes=self._options.max_message_bytes,
             )
-        if not has_credit:
-            self._next_index = index + 1
-            self._emit(self._ledger.skip(index, capture_time_ns))
-            await asyncio.sleep(0)  # a caller that never waits must not keep the answers out
-            return index
-        frame = encode_frame(
-            image,
-            frame_index=index,
-            capture_time_ns=capture_time_ns,
-            encoding=encoding,
-            color=self._options.color,
-            crop=crop,
-        )
-        limit = self._options.max_message_bytes - 1024  # 1024: the fields around the pixels
-        if len(frame.data) > limit:
-            raise InvalidFrame(
-                f"frame {index} holds {len(frame.data)} bytes, over the client's limit of {limit}; "
-                "send JPEG, or raise max_message_bytes here and on the server"
-            )
+            self._ledger.send(index, capture_time_ns)
+            self._put(pb.StreamFramesRequest(frame=frame))
+        else:
+            self._answers.push(self._ledger.skip(index, capture_time_ns))
         self._next_index = index + 1
-        self._ledger.send(index, capture_time_ns)
-        self._outbox.append(pb.StreamFramesRequest(frame=frame))
-        self._changed.notify()
-        await asyncio.sleep(0)  # the frame leaves before the caller works on
+        # What was sent leaves before the caller works on, who must not keep the answers out either.
+        await asyncio.sleep(0)
+        return index
+
+    async def send_chunk(
+        self,
+        data: bytes | bytearray | memoryview,
+        *,
+        codec: ChunkCodec,
+        chunk_index: int | None = None,
+        capture_time_ns: int | None = None,
+    ) -> int:
+        """Send a piece of encoded video and return its number.
+
+        This waits while as many chunks as there are credits have no acknowledgement, whatever the
+        freshness: later pictures rest on earlier ones. Each chunk gets one `ChunkAcknowledgement`,
+        each frame decoded one `FrameOutcome`, numbered from 0 in the order of presentation. After
+        a break, pictures come again with the next key frame.
+
+        Args:
+            data: Bytes in stream order, cut anywhere, usually one picture: Annex B for h264 and
+                hevc, JPEGs in a row for mjpeg.
+            codec: The same for all chunks.
+            chunk_index: Number of the chunk, greater than the last one; by default one more.
+            capture_time_ns: Time of capture of its first frame on the camera's clock; by default
+                now, ns since 1970.
+
+        Raises:
+            InvalidFrame: The chunk cannot be sent, or its number does not follow the last one.
+            AnswersUnread: Nobody read an answer for 10 s and the buffer for them is full.
+            EthostreamError: The stream failed, was finished, or sends frames or another codec.
+        """
+        if capture_time_ns is None:
+            capture_time_ns = time.time_ns()
+        if self._next_index and self._codec != codec:
+            sends = f"{self._codec} chunks" if self._codec else "frames"
+            raise InvalidRequest(f"this stream sends {sends}; open another one for {codec} chunks")
+        await self._wait_for_credit(is_patient=True)
+        index = self._checked_index("chunk", chunk_index)
+        chunk = encode_chunk(
+            data,
+            chunk_index=index,
+            capture_time_ns=capture_time_ns,
+            codec=codec,
+            max_message_bytes=self._options.max_message_bytes,
+        )
+        self._codec = codec
+        self._ledger.send_chunk(index, capture_time_ns)
+        self._put(pb.StreamFramesRequest(chunk=chunk))
+        self._next_index = index + 1
+        await asyncio.sleep(0)  # as for frames
         return index
 
     async def finish(self) -> LedgerCounts:
@@ -205,14 +231,10 @@ class AsyncLiveStream:
         """
         if self._run_task is None:
             await self.open()
-        while not self._answers:
-            if self._is_over():
-                self._raise_failure()
-                raise StopAsyncIteration
-            await self._answered.wait()
-        answer = self._answers.popleft()
-        if self._unread() == _UNREAD_LIMIT - 1:
-            self._changed.notify()
+        answer = await self._answers.next()
+        if answer is None:
+            self._raise_failure()
+            raise StopAsyncIteration
         return answer
 
     async def __aenter__(self) -> "AsyncLiveStream":
@@ -246,12 +268,12 @@ class AsyncLiveStream:
             self._failure.__cause__ = error
         finally:
             self._is_connected = False
-            self._outbox.clear()
-            self._emit(self._ledger.close("the stream was closed before the answer"))
+            self._answers.push(self._ledger.close("the stream was closed before the answer"))
 
     async def _talk(self) -> EthostreamError | None:
         """One connection from its start to its end."""
-        call = self._open_call(self._requests())
+        self._outbox = deque()  # a new one: gRPC may still read requests for the last connection
+        call = self._open_call(self._requests(self._outbox))
         record = StatusRecord(call, self._address)
         self._is_draining = False
         silence = Silence(call.cancel, self._patience)
@@ -276,52 +298,41 @@ class AsyncLiveStream:
         """Seconds that the server may be silent now."""
         if not self._is_connected:
             return _START_SECONDS
-        is_owed = self._ledger.sent_in_flight or self._is_finishing or self._is_draining
+        is_owed = not self._ledger.counts.is_closed or self._is_finishing or self._is_draining
         return _SILENCE_SECONDS if is_owed else float("inf")
 
-    async def _requests(self) -> AsyncIterator[pb.StreamFramesRequest]:
-        start = self._first_request
-        yield self._options.start(self.session_id) if self.session_id else start
+    async def _requests(
+        self, outbox: deque[pb.StreamFramesRequest]
+    ) -> AsyncIterator[pb.StreamFramesRequest]:
+        yield self._options.start(self.session_id)
         while True:
-            while self._outbox:
-                yield self._outbox.popleft()
+            while outbox:
+                yield outbox.popleft()
             if self._is_finishing or self._is_draining:
                 return  # half-close: the server flushes what it owes
             await self._changed.wait()
 
     def _take(self, response: pb.StreamFramesResponse) -> None:
         kind = response.WhichOneof("response")
-        if kind == "outcome":
-            self._backoff.reset()
-            round_trip_ns = self._ledger.round_trip_ns(response.outcome.frame_index)
-            self._emit(self._ledger.settle(messages.outcome(response.outcome, round_trip_ns)))
-            self._changed.notify()
-        elif kind == "behavior":
-            bundle = response.behavior.bundle
-            names = self._ledger.behaviors_of(BundleVersion(bundle.name, bundle.version))
-            result = messages.behavior(response.behavior, names)
-            self._emit(self._ledger.settle_behavior(result))
-        elif kind == "started":
+        if kind == "started":
             self._start(response.started)
         elif kind == "drain":
             self._is_draining = True
-            self._changed.notify()
+        elif kind != "ended":
+            self._reconnect.works()
+            self._answers.push(settle(response, self._ledger))
+        self._changed.notify()
 
     def _start(self, started: pb.StreamStarted) -> None:
         # Frames that were skipped while there was no connection are still owed behavior results.
-        self._emit(self._ledger.close("the connection broke before the answer"))
+        self._answers.push(self._ledger.close(_BROKE))
         self.reconnects += bool(self.session_id)
         self.session_id = started.session_id
         self.bundles = tuple(messages.bundle_info(bundle) for bundle in started.bundles)
         self.strides = tuple(started.strides)
         self.credits = started.credits
-        self._ledger.set_behavior_bundles(
-            BehaviorBundle(info.bundle, info.behavior.behaviors)
-            for info in self.bundles
-            if info.behavior is not None
-        )
+        self._ledger.set_behavior_bundles(behavior_bundles(self.bundles))
         self._is_connected = True
-        self._changed.notify()
 
     async def _may_reconnect(self, error: EthostreamError | None) -> bool:
         """Close the account of a connection that ended, and wait for the time of the next one.
@@ -331,64 +342,52 @@ class AsyncLiveStream:
         """
         was_connected, self._is_connected = self._is_connected, False
         was_drained = self._is_draining and error is None
-        self._outbox.clear()
-        self._emit(self._ledger.close("the connection broke before the answer"))
+        self._answers.push(self._ledger.close(_BROKE))
         if error is None and not was_drained and not self._is_finishing:
             error = Unavailable(f"the server at {self._address} ended the stream")
-        is_new = not self.session_id
-        is_retried = (
-            error is None
-            or error.status in _BROKEN
-            or (error.status in _NOT_READY and not was_connected)
+        is_retried = bool(self.session_id) and (
+            error is None or self._reconnect.is_worth_it(error, was_connected=was_connected)
         )
-        if error is not None and (is_new or not is_retried):
+        if error is not None and not is_retried:
             raise error
         if self._is_finishing:
             return False  # nothing is open any more; the ledger tells what was lost
         if not self._options.reconnect:
             raise error or Unavailable(f"the server at {self._address} is stopping")
-        now = time.monotonic()
-        if was_connected:
-            self._disconnected_at = now
-        gives_up_at = self._disconnected_at + self._options.reconnect_seconds
-        resumes_at = now + self._backoff.next_seconds()
-        if error is not None and resumes_at > gives_up_at:
-            raise error
+        resumes_at = self._reconnect.resumes_at(error, was_connected=was_connected)
         while (remaining := resumes_at - time.monotonic()) > 0 and not self._is_finishing:
             await self._changed.wait_at_most(remaining)
         return not self._is_finishing
 
+    async def _wait_for_credit(self, *, is_patient: bool) -> bool:
+        """Connect, wait for room among the answers, where patient for credit; tell if there is."""
+        if self._run_task is None:
+            await self.open()
+        await self._answers.wait_for_room()
+        while is_patient and not self._has_credit():
+            self._raise_if_over()
+            await self._changed.wait()
+        self._raise_if_over()
+        return self._has_credit()
+
     def _has_credit(self) -> bool:
         is_open = self._is_connected and not self._is_draining
-        return is_open and self._ledger.sent_in_flight < self.credits
+        in_flight = max(self._ledger.sent_in_flight, self._ledger.counts.chunks_in_flight)
+        return is_open and in_flight < self.credits
 
-    def _unread(self) -> int:
-        return len(self._answers) + len(self._ledger)
+    def _checked_index(self, kind: str, index: int | None) -> int:
+        if index is not None and index < self._next_index:
+            last = self._next_index - 1
+            raise InvalidFrame(f"{kind} {index} after {kind} {last}; numbers only grow")
+        return self._next_index if index is None else index
 
-    async def _wait_for_room(self) -> None:
-        last_unread, since = self._unread(), time.monotonic()
-        while (unread := self._unread()) >= _UNREAD_LIMIT and not self._is_over():
-            now = time.monotonic()
-            if unread < last_unread:
-                last_unread, since = unread, now
-            if now - since >= _UNREAD_SECONDS:
-                raise AnswersUnread(
-                    f"{unread} answers wait and none was read for {_UNREAD_SECONDS:.0f} s; "
-                    "iterate over the stream while sending"
-                )
-            await self._changed.wait_at_most(since + _UNREAD_SECONDS - now)
-
-    def _emit(self, answers: list[Answer]) -> None:
-        if answers:
-            self._answers.extend(answers)
-            self._answered.notify()
-
-    def _wake_all(self) -> None:
+    def _put(self, request: pb.StreamFramesRequest) -> None:
+        self._outbox.append(request)
         self._changed.notify()
-        self._answered.notify()
 
-    def _is_over(self) -> bool:
-        return self._run_task is not None and self._run_task.done()
+    def _end(self) -> None:
+        self._answers.close()
+        self._changed.notify()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -396,5 +395,5 @@ class AsyncLiveStream:
 
     def _raise_if_over(self) -> None:
         self._raise_failure()
-        if self._is_finishing or self._is_over():
+        if self._is_finishing or (self._run_task is not None and self._run_task.done()):
             raise StreamClosed("the stream is finished and takes no more frames; open a new one")

@@ -1,13 +1,20 @@
 """The one place that turns protobuf messages into the client's values and back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ethostream.errors import InvalidRequest
-from ethostream.v1 import behavior_pb2, bundle_pb2, frame_pb2, inference_service_pb2, pose_pb2
+from ethostream.v1 import (
+    behavior_pb2,
+    bundle_pb2,
+    frame_pb2,
+    inference_service_pb2,
+    pose_pb2,
+    trigger_pb2,
+)
 from ethostream.values import (
     BehaviorColumns,
     BehaviorModel,
@@ -26,6 +33,7 @@ from ethostream.values import (
     PoseResult,
     ResultChunk,
     StageTimings,
+    TriggerEvent,
     VideoFinished,
     VideoInfo,
     VideoStarted,
@@ -34,6 +42,10 @@ from ethostream.values import (
 _BOUT_EVENTS: dict[int, Literal["onset", "offset"]] = {
     behavior_pb2.BOUT_EVENT_KIND_ONSET: "onset",
     behavior_pb2.BOUT_EVENT_KIND_OFFSET: "offset",
+}
+_TRIGGER_EVENTS: dict[int, Literal["on", "off"]] = {
+    trigger_pb2.TRIGGER_EVENT_KIND_ON: "on",
+    trigger_pb2.TRIGGER_EVENT_KIND_OFF: "off",
 }
 _SKIP = "SKIP_REASON_"
 _ERROR = "FRAME_ERROR_CODE_"
@@ -226,19 +238,43 @@ def _bouts(messages: Iterable[behavior_pb2.BoutEvent]) -> tuple[BoutEvent, ...]:
     )
 
 
+def trigger_events(messages: Iterable[trigger_pb2.TriggerEvent]) -> list[TriggerEvent]:
+    """What triggers did."""
+    return [
+        TriggerEvent(
+            one.trigger,
+            _TRIGGER_EVENTS[one.kind],
+            one.frame_index,
+            one.capture_time_ns,
+            one.latency_ns,
+        )
+        for one in messages
+        if one.kind in _TRIGGER_EVENTS  # a newer server may tell more
+    ]
+
+
 def _pose(message: pose_pb2.PoseResult) -> PoseResult:
-    keypoints = len(message.poses[0].x_px) if message.poses else 0
-    keypoints_xy = np.empty((len(message.poses), keypoints, 2), dtype=np.float32)
-    confidence = np.empty((len(message.poses), keypoints), dtype=np.float32)
-    for row, pose in enumerate(message.poses):
-        keypoints_xy[row, :, 0] = pose.x_px
-        keypoints_xy[row, :, 1] = pose.y_px
-        confidence[row] = pose.confidence
+    keypoints_xy, confidence = _places(message.poses)
     region = message.crop
     crop = None
     if message.HasField("crop"):
         crop = Crop(region.x_px, region.y_px, region.width_px, region.height_px)
-    return PoseResult(message.bundle.name, message.bundle.version, keypoints_xy, confidence, crop)
+    predicted_xy = _places(message.predicted)[0] if message.predicted else None
+    return PoseResult(
+        message.bundle.name, message.bundle.version, keypoints_xy, confidence, crop, predicted_xy
+    )
+
+
+def _places(poses: Sequence[pose_pb2.Pose]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(N, K, 2) positions and (N, K) confidences of N animals."""
+    keypoints = len(poses[0].x_px) if poses else 0
+    keypoints_xy = np.empty((len(poses), keypoints, 2), dtype=np.float32)
+    confidence = np.empty((len(poses), keypoints), dtype=np.float32)
+    for row, pose in enumerate(poses):
+        keypoints_xy[row, :, 0] = pose.x_px
+        keypoints_xy[row, :, 1] = pose.y_px
+        confidence[row] = pose.confidence
+    return keypoints_xy, confidence
 
 
 def _pose_model(message: bundle_pb2.PoseModel) -> PoseModel:

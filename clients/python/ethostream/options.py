@@ -1,12 +1,14 @@
 """How a live stream is to be run, and the message that asks for it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 from ethostream import messages
 from ethostream.errors import InvalidRequest
 from ethostream.frames import crop_region
+from ethostream.triggers import Trigger, trigger_message
 from ethostream.v1 import inference_service_pb2 as pb
-from ethostream.values import Bundles, Color, Crop, DynamicCrop, Freshness
+from ethostream.values import Bundles, Color, Crop, DynamicCrop, ForwardPrediction, Freshness
 
 _FRESHNESS: dict[str, pb.FreshnessPolicy.ValueType] = {
     "all": pb.FRESHNESS_POLICY_ALL,
@@ -31,6 +33,8 @@ class StreamOptions:
     reconnect_seconds: float = 60.0
     max_message_bytes: int = 64 << 20
     dynamic_crop: DynamicCrop | None = None
+    triggers: Sequence[Trigger] = ()
+    prediction: ForwardPrediction | None = None
 
     def __post_init__(self) -> None:
         if self.freshness not in _FRESHNESS:
@@ -52,9 +56,12 @@ class StreamOptions:
             frame_rate_hz=self.frame_rate_hz,
             camera=self.camera,
             resumes_session_id=resumes_session_id,
+            triggers=[trigger_message(one) for one in self.triggers],
         )
         if self.crop is not None:
             start.crop.CopyFrom(crop_region(self.crop))
         if self.dynamic_crop is not None:
             start.dynamic_crop.CopyFrom(messages.dynamic_crop(self.dynamic_crop))
+        if self.prediction is not None:
+            start.prediction.CopyFrom(pb.ForwardPrediction(**asdict(self.prediction)))
         return pb.StreamFramesRequest(start=start)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ethostream.errors import InvalidFrame, InvalidRequest
 from ethostream.ledger import Answer
 from ethostream.sources import picture, require_av
-from ethostream.values import FrameOutcome
+from ethostream.values import BehaviorResult, FrameOutcome, TriggerEvent
 
 Codec = Literal["ffv1", "h264"]
 
@@ -139,11 +139,14 @@ class Recorder:
 
 def answer_line(answer: Answer) -> dict[str, Any]:
     """An answer as it stands in a line of JSON; arrays become nested lists."""
-    kind = "outcome" if isinstance(answer, FrameOutcome) else "behavior"
     values = _plain(asdict(answer))
     if isinstance(answer, FrameOutcome):
-        return {"kind": kind, "outcome": values.pop("kind"), **values}
-    return {"kind": kind, **values, "status": answer.status.name.lower()}
+        return {"kind": "outcome", "outcome": values.pop("kind"), **values}
+    if isinstance(answer, BehaviorResult):
+        return {"kind": "behavior", **values, "status": answer.status.name.lower()}
+    if isinstance(answer, TriggerEvent):
+        return {"kind": "trigger", "switched": values.pop("kind"), **values}
+    return {"kind": "chunk", **values}
 
 
 def _plain(value: Any) -> Any:

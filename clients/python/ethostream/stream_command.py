@@ -215,10 +215,10 @@ class _Reader(threading.Thread):
                 sys.stdout.write(json.dumps(line) + "\n")
         if isinstance(answer, FrameOutcome) and answer.kind == "result":
             self._round_trips_ns.append(answer.round_trip_ns)
-        if not self._is_json:
+        if not self._is_json and isinstance(answer, FrameOutcome | BehaviorResult):
             self._show(answer)
 
-    def _show(self, answer: Answer) -> None:
+    def _show(self, answer: FrameOutcome | BehaviorResult) -> None:
         if isinstance(answer, BehaviorResult):
             self._latest[f"{answer.bundle}@{answer.version}"] = _behavior_text(answer)
         else:

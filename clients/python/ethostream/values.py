@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Freshness = Literal["all", "latest", "deadline"]
 Encoding = Literal["gray", "rgb", "bgr", "jpeg", "png"]
 Color = Literal["gray", "rgb", "bgr"]
+ChunkCodec = Literal["h264", "hevc", "mjpeg"]
 
 
 class FrameStatus(enum.IntEnum):
@@ -102,6 +103,25 @@ class DynamicCrop:
     """Largest magnification against the whole frame, at least 1; None = the server's, 2.5."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardPrediction:
+    """Says where keypoints are expected some time after a frame was captured.
+
+    A Kalman filter on the server follows them: the time that a pose takes from the camera to the
+    rig is paid back. Only for bundles of one animal. `ethostream tracks filter --kind kalman
+    --ahead-ms` finds what fits an animal and a camera.
+    """
+
+    ahead_ms: float
+    """Time after the capture, in (0, 1000] ms."""
+    measurement_sd_px: float | None = None
+    """Standard deviation of a position at confidence 1; None = the server's default, 1.5."""
+    acceleration_sd_px_s2: float | None = None
+    """Standard deviation of the acceleration along each axis; None = the server's, 3000."""
+    acceleration_time_s: float | None = None
+    """Time in which the acceleration forgets itself to 1/e; None = the server's, 0.1."""
+
+
 @dataclass(frozen=True, slots=True)
 class PoseModel:
     """What a pose bundle answers."""
@@ -183,6 +203,9 @@ class PoseResult:
     """(N, K) in [0, 1]."""
     crop: Crop | None = None
     """The part of the frame that the bundle looked at; None: all of it."""
+    predicted_xy: NDArray[np.float32] | None = None
+    """(N, K, 2) px where the keypoints are expected, where the stream has a `prediction`; NaN where
+    one was not seen for long. None also where the frame's time does not rise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +263,39 @@ class BehaviorResult:
     """None of the behaviors is present; False without context."""
     bouts: tuple[BoutEvent, ...] = ()
     """What this frame decided, where the selection has `bout_events`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerEvent:
+    """A trigger switched; it comes before the last answer to the frame that decided."""
+
+    trigger: str
+    """Its name."""
+    kind: Literal["on", "off"]
+    frame_index: int
+    """The frame that decided."""
+    capture_time_ns: int
+    """As given to `send`."""
+    latency_ns: int
+    """From the frame's arrival until the event was complete, ns on the server's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkAcknowledgement:
+    """The one answer to a chunk that `send_chunk` took; its frames' outcomes come on their own."""
+
+    chunk_index: int
+    capture_time_ns: int
+    """As given to `send_chunk`."""
+    frames_decoded: int = 0
+    """Frames that came out with it; the decoder holds the last picture back until the next one
+    begins, so these may be of the chunk before."""
+    packets_corrupt: int = 0
+    """Packets and pictures that could not be decoded."""
+    message: str = ""
+    """On the first of these, or why the chunk is lost; empty when nothing was wrong."""
+    is_lost: bool = False
+    """The connection broke before the server took it in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import ethostream.v1.behavior_pb2
 import ethostream.v1.bundle_pb2
 import ethostream.v1.frame_pb2
 import ethostream.v1.pose_pb2
+import ethostream.v1.trigger_pb2
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
@@ -144,6 +145,47 @@ FRAME_STATUS_CORRUPT: FrameStatus.ValueType  # 4
 Global___FrameStatus: typing_extensions.TypeAlias = FrameStatus
 
 @typing.final
+class ForwardPrediction(google.protobuf.message.Message):
+    """Where keypoints are expected some time after a frame was captured, by a Kalman filter: the time
+    that a pose takes from the camera to the rig is paid back. Only for bundles of one animal.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AHEAD_MS_FIELD_NUMBER: builtins.int
+    MEASUREMENT_SD_PX_FIELD_NUMBER: builtins.int
+    ACCELERATION_SD_PX_S2_FIELD_NUMBER: builtins.int
+    ACCELERATION_TIME_S_FIELD_NUMBER: builtins.int
+    ahead_ms: builtins.float
+    """Time after the capture, ms; more than 0, at most 1000."""
+    measurement_sd_px: builtins.float
+    """Standard deviation of a position at confidence 1, px; not set: 1.5."""
+    acceleration_sd_px_s2: builtins.float
+    """Standard deviation of the acceleration along each axis, px/s²; not set: 3000."""
+    acceleration_time_s: builtins.float
+    """Time in which the acceleration forgets itself to 1/e, s; not set: 0.1. `ethostream tracks
+    filter --kind kalman --ahead-ms` finds all three for an animal and a camera.
+    """
+    def __init__(
+        self,
+        *,
+        ahead_ms: builtins.float = ...,
+        measurement_sd_px: builtins.float | None = ...,
+        acceleration_sd_px_s2: builtins.float | None = ...,
+        acceleration_time_s: builtins.float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_acceleration_sd_px_s2", b"_acceleration_sd_px_s2", "_acceleration_time_s", b"_acceleration_time_s", "_measurement_sd_px", b"_measurement_sd_px", "acceleration_sd_px_s2", b"acceleration_sd_px_s2", "acceleration_time_s", b"acceleration_time_s", "measurement_sd_px", b"measurement_sd_px"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_acceleration_sd_px_s2", b"_acceleration_sd_px_s2", "_acceleration_time_s", b"_acceleration_time_s", "_measurement_sd_px", b"_measurement_sd_px", "acceleration_sd_px_s2", b"acceleration_sd_px_s2", "acceleration_time_s", b"acceleration_time_s", "ahead_ms", b"ahead_ms", "measurement_sd_px", b"measurement_sd_px"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_acceleration_sd_px_s2", b"_acceleration_sd_px_s2"]) -> typing.Literal["acceleration_sd_px_s2"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_acceleration_time_s", b"_acceleration_time_s"]) -> typing.Literal["acceleration_time_s"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_measurement_sd_px", b"_measurement_sd_px"]) -> typing.Literal["measurement_sd_px"] | None: ...
+
+Global___ForwardPrediction: typing_extensions.TypeAlias = ForwardPrediction
+
+@typing.final
 class StreamStart(google.protobuf.message.Message):
     """How a stream or session is to be run."""
 
@@ -158,6 +200,8 @@ class StreamStart(google.protobuf.message.Message):
     CAMERA_FIELD_NUMBER: builtins.int
     RESUMES_SESSION_ID_FIELD_NUMBER: builtins.int
     DYNAMIC_CROP_FIELD_NUMBER: builtins.int
+    TRIGGERS_FIELD_NUMBER: builtins.int
+    PREDICTION_FIELD_NUMBER: builtins.int
     freshness: Global___FreshnessPolicy.ValueType
     """What to do under overload."""
     max_age_ms: builtins.int
@@ -189,6 +233,14 @@ class StreamStart(google.protobuf.message.Message):
         one before, with more an older one. Each PoseResult tells the crop that was used.
         """
 
+    @property
+    def triggers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[ethostream.v1.trigger_pb2.Trigger]:
+        """Events that the client waits for, at most 32."""
+
+    @property
+    def prediction(self) -> Global___ForwardPrediction:
+        """Say where the keypoints will be."""
+
     def __init__(
         self,
         *,
@@ -201,9 +253,11 @@ class StreamStart(google.protobuf.message.Message):
         camera: builtins.str = ...,
         resumes_session_id: builtins.str = ...,
         dynamic_crop: ethostream.v1.frame_pb2.DynamicCrop | None = ...,
+        triggers: collections.abc.Iterable[ethostream.v1.trigger_pb2.Trigger] | None = ...,
+        prediction: Global___ForwardPrediction | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["crop", b"crop", "dynamic_crop", b"dynamic_crop"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bundles", b"bundles", "camera", b"camera", "crop", b"crop", "dynamic_crop", b"dynamic_crop", "frame_rate_hz", b"frame_rate_hz", "freshness", b"freshness", "max_age_ms", b"max_age_ms", "max_frames_in_flight", b"max_frames_in_flight", "resumes_session_id", b"resumes_session_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["crop", b"crop", "dynamic_crop", b"dynamic_crop", "prediction", b"prediction"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bundles", b"bundles", "camera", b"camera", "crop", b"crop", "dynamic_crop", b"dynamic_crop", "frame_rate_hz", b"frame_rate_hz", "freshness", b"freshness", "max_age_ms", b"max_age_ms", "max_frames_in_flight", b"max_frames_in_flight", "prediction", b"prediction", "resumes_session_id", b"resumes_session_id", "triggers", b"triggers"]) -> None: ...
 
 Global___StreamStart: typing_extensions.TypeAlias = StreamStart
 
@@ -533,6 +587,7 @@ class StreamFramesResponse(google.protobuf.message.Message):
     CHUNK_FIELD_NUMBER: builtins.int
     DRAIN_FIELD_NUMBER: builtins.int
     ENDED_FIELD_NUMBER: builtins.int
+    TRIGGER_FIELD_NUMBER: builtins.int
     @property
     def started(self) -> Global___StreamStarted:
         """The stream was agreed to; always first."""
@@ -557,6 +612,10 @@ class StreamFramesResponse(google.protobuf.message.Message):
     def ended(self) -> Global___StreamEnded:
         """Always last."""
 
+    @property
+    def trigger(self) -> ethostream.v1.trigger_pb2.TriggerEvent:
+        """A trigger switched."""
+
     def __init__(
         self,
         *,
@@ -566,10 +625,11 @@ class StreamFramesResponse(google.protobuf.message.Message):
         chunk: Global___ChunkAcknowledgement | None = ...,
         drain: Global___DrainNotice | None = ...,
         ended: Global___StreamEnded | None = ...,
+        trigger: ethostream.v1.trigger_pb2.TriggerEvent | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["behavior", b"behavior", "chunk", b"chunk", "drain", b"drain", "ended", b"ended", "outcome", b"outcome", "response", b"response", "started", b"started"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["behavior", b"behavior", "chunk", b"chunk", "drain", b"drain", "ended", b"ended", "outcome", b"outcome", "response", b"response", "started", b"started"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["response", b"response"]) -> typing.Literal["started", "outcome", "behavior", "chunk", "drain", "ended"] | None: ...
+    def HasField(self, field_name: typing.Literal["behavior", b"behavior", "chunk", b"chunk", "drain", b"drain", "ended", b"ended", "outcome", b"outcome", "response", b"response", "started", b"started", "trigger", b"trigger"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["behavior", b"behavior", "chunk", b"chunk", "drain", b"drain", "ended", b"ended", "outcome", b"outcome", "response", b"response", "started", b"started", "trigger", b"trigger"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["response", b"response"]) -> typing.Literal["started", "outcome", "behavior", "chunk", "drain", "ended", "trigger"] | None: ...
 
 Global___StreamFramesResponse: typing_extensions.TypeAlias = StreamFramesResponse
 
@@ -620,6 +680,7 @@ class AnalyzeFrameResponse(google.protobuf.message.Message):
     STARTED_FIELD_NUMBER: builtins.int
     OUTCOME_FIELD_NUMBER: builtins.int
     BEHAVIORS_FIELD_NUMBER: builtins.int
+    TRIGGERS_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """Id for the next call."""
     @property
@@ -634,6 +695,10 @@ class AnalyzeFrameResponse(google.protobuf.message.Message):
     def behaviors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[ethostream.v1.behavior_pb2.BehaviorResult]:
         """Behavior results that are ready by now, for this frame or for earlier ones."""
 
+    @property
+    def triggers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[ethostream.v1.trigger_pb2.TriggerEvent]:
+        """Triggers that have switched by now."""
+
     def __init__(
         self,
         *,
@@ -641,9 +706,10 @@ class AnalyzeFrameResponse(google.protobuf.message.Message):
         started: Global___StreamStarted | None = ...,
         outcome: Global___FrameOutcome | None = ...,
         behaviors: collections.abc.Iterable[ethostream.v1.behavior_pb2.BehaviorResult] | None = ...,
+        triggers: collections.abc.Iterable[ethostream.v1.trigger_pb2.TriggerEvent] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["outcome", b"outcome", "started", b"started"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["behaviors", b"behaviors", "outcome", b"outcome", "session_id", b"session_id", "started", b"started"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["behaviors", b"behaviors", "outcome", b"outcome", "session_id", b"session_id", "started", b"started", "triggers", b"triggers"]) -> None: ...
 
 Global___AnalyzeFrameResponse: typing_extensions.TypeAlias = AnalyzeFrameResponse
 

@@ -26,7 +26,7 @@ from ethostream.v1 import bundle_pb2 as ethostream_dot_v1_dot_bundle__pb2
 from ethostream.v1 import frame_pb2 as ethostream_dot_v1_dot_frame__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65thostream/v1/pose.proto\x12\rethostream.v1\x1a\x1a\x65thostream/v1/bundle.proto\x1a\x19\x65thostream/v1/frame.proto\"6\n\x04Pose\x12\x0c\n\x04x_px\x18\x01 \x03(\x02\x12\x0c\n\x04y_px\x18\x02 \x03(\x02\x12\x12\n\nconfidence\x18\x03 \x03(\x02\"\x89\x01\n\nPoseResult\x12.\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1e.ethostream.v1.BundleReference\x12\"\n\x05poses\x18\x02 \x03(\x0b\x32\x13.ethostream.v1.Pose\x12\'\n\x04\x63rop\x18\x03 \x01(\x0b\x32\x19.ethostream.v1.CropRegionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65thostream/v1/pose.proto\x12\rethostream.v1\x1a\x1a\x65thostream/v1/bundle.proto\x1a\x19\x65thostream/v1/frame.proto\"6\n\x04Pose\x12\x0c\n\x04x_px\x18\x01 \x03(\x02\x12\x0c\n\x04y_px\x18\x02 \x03(\x02\x12\x12\n\nconfidence\x18\x03 \x03(\x02\"\xb1\x01\n\nPoseResult\x12.\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1e.ethostream.v1.BundleReference\x12\"\n\x05poses\x18\x02 \x03(\x0b\x32\x13.ethostream.v1.Pose\x12\'\n\x04\x63rop\x18\x03 \x01(\x0b\x32\x19.ethostream.v1.CropRegion\x12&\n\tpredicted\x18\x04 \x03(\x0b\x32\x13.ethostream.v1.Poseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,5 +36,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POSE']._serialized_start=98
   _globals['_POSE']._serialized_end=152
   _globals['_POSERESULT']._serialized_start=155
-  _globals['_POSERESULT']._serialized_end=292
+  _globals['_POSERESULT']._serialized_end=332
 # @@protoc_insertion_point(module_scope)

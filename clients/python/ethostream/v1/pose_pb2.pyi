@@ -61,6 +61,7 @@ class PoseResult(google.protobuf.message.Message):
     BUNDLE_FIELD_NUMBER: builtins.int
     POSES_FIELD_NUMBER: builtins.int
     CROP_FIELD_NUMBER: builtins.int
+    PREDICTED_FIELD_NUMBER: builtins.int
     @property
     def bundle(self) -> ethostream.v1.bundle_pb2.BundleReference:
         """The bundle that answered."""
@@ -75,14 +76,21 @@ class PoseResult(google.protobuf.message.Message):
         cropping; not set: all of it.
         """
 
+    @property
+    def predicted(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Pose]:
+        """The animals where they are expected, with the confidences of `poses`; empty where no prediction
+        was asked for, or the frame's time does not rise. NaN where a keypoint was not seen for long.
+        """
+
     def __init__(
         self,
         *,
         bundle: ethostream.v1.bundle_pb2.BundleReference | None = ...,
         poses: collections.abc.Iterable[Global___Pose] | None = ...,
         crop: ethostream.v1.frame_pb2.CropRegion | None = ...,
+        predicted: collections.abc.Iterable[Global___Pose] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["bundle", b"bundle", "crop", b"crop"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bundle", b"bundle", "crop", b"crop", "poses", b"poses"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bundle", b"bundle", "crop", b"crop", "poses", b"poses", "predicted", b"predicted"]) -> None: ...
 
 Global___PoseResult: typing_extensions.TypeAlias = PoseResult

@@ -14,13 +14,59 @@ import type { CropRegion, DynamicCrop, Frame, VideoChunk } from "./frame_pb.js";
 import { file_ethostream_v1_frame } from "./frame_pb.js";
 import type { PoseResult } from "./pose_pb.js";
 import { file_ethostream_v1_pose } from "./pose_pb.js";
+import type { Trigger, TriggerEvent } from "./trigger_pb.js";
+import { file_ethostream_v1_trigger } from "./trigger_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file ethostream/v1/inference_service.proto.
  */
 export const file_ethostream_v1_inference_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVldGhvc3RyZWFtL3YxL2luZmVyZW5jZV9zZXJ2aWNlLnByb3RvEg1ldGhvc3RyZWFtLnYxIsECCgtTdHJlYW1TdGFydBIvCgdidW5kbGVzGAEgAygLMh4uZXRob3N0cmVhbS52MS5CdW5kbGVTZWxlY3Rpb24SMQoJZnJlc2huZXNzGAIgASgOMh4uZXRob3N0cmVhbS52MS5GcmVzaG5lc3NQb2xpY3kSEgoKbWF4X2FnZV9tcxgDIAEoDRIcChRtYXhfZnJhbWVzX2luX2ZsaWdodBgEIAEoDRIVCg1mcmFtZV9yYXRlX2h6GAUgASgBEicKBGNyb3AYBiABKAsyGS5ldGhvc3RyZWFtLnYxLkNyb3BSZWdpb24SDgoGY2FtZXJhGAcgASgJEhoKEnJlc3VtZXNfc2Vzc2lvbl9pZBgIIAEoCRIwCgxkeW5hbWljX2Nyb3AYCSABKAsyGi5ldGhvc3RyZWFtLnYxLkR5bmFtaWNDcm9wIqABChNTdHJlYW1GcmFtZXNSZXF1ZXN0EisKBXN0YXJ0GAEgASgLMhouZXRob3N0cmVhbS52MS5TdHJlYW1TdGFydEgAEiUKBWZyYW1lGAIgASgLMhQuZXRob3N0cmVhbS52MS5GcmFtZUgAEioKBWNodW5rGAMgASgLMhkuZXRob3N0cmVhbS52MS5WaWRlb0NodW5rSABCCQoHcmVxdWVzdCJxCg1TdHJlYW1TdGFydGVkEhIKCnNlc3Npb25faWQYASABKAkSKgoHYnVuZGxlcxgCIAMoCzIZLmV0aG9zdHJlYW0udjEuQnVuZGxlSW5mbxIPCgdjcmVkaXRzGAMgASgNEg8KB3N0cmlkZXMYBCADKA0isgEKDFN0YWdlVGltaW5ncxIQCghxdWV1ZV9ucxgBIAEoAxIRCglkZWNvZGVfbnMYAiABKAMSFQoNcHJlcHJvY2Vzc19ucxgDIAEoAxIVCg1iYXRjaF93YWl0X25zGAQgASgDEhEKCWVuZ2luZV9ucxgFIAEoAxIWCg5wb3N0cHJvY2Vzc19ucxgGIAEoAxIQCgh0b3RhbF9ucxgHIAEoAxISCgpiYXRjaF9zaXplGAggASgNIjcKC0ZyYW1lUmVzdWx0EigKBXBvc2VzGAEgAygLMhkuZXRob3N0cmVhbS52MS5Qb3NlUmVzdWx0IjkKDEZyYW1lU2tpcHBlZBIpCgZyZWFzb24YASABKA4yGS5ldGhvc3RyZWFtLnYxLlNraXBSZWFzb24iSgoKRnJhbWVFcnJvchIrCgRjb2RlGAEgASgOMh0uZXRob3N0cmVhbS52MS5GcmFtZUVycm9yQ29kZRIPCgdtZXNzYWdlGAIgASgJIqgCCgxGcmFtZU91dGNvbWUSEwoLZnJhbWVfaW5kZXgYASABKAQSFwoPY2FwdHVyZV90aW1lX25zGAIgASgDEhcKD2Fycml2YWxfdGltZV9ucxgDIAEoAxIsCgZyZXN1bHQYBCABKAsyGi5ldGhvc3RyZWFtLnYxLkZyYW1lUmVzdWx0SAASLgoHc2tpcHBlZBgFIAEoCzIbLmV0aG9zdHJlYW0udjEuRnJhbWVTa2lwcGVkSAASKgoFZXJyb3IYBiABKAsyGS5ldGhvc3RyZWFtLnYxLkZyYW1lRXJyb3JIABIsCgd0aW1pbmdzGAcgASgLMhsuZXRob3N0cmVhbS52MS5TdGFnZVRpbWluZ3MSDgoGcHRzX25zGAggASgDQgkKB291dGNvbWUibQoUQ2h1bmtBY2tub3dsZWRnZW1lbnQSEwoLY2h1bmtfaW5kZXgYASABKAQSFgoOZnJhbWVzX2RlY29kZWQYAiABKA0SFwoPcGFja2V0c19jb3JydXB0GAMgASgNEg8KB21lc3NhZ2UYBCABKAkiHwoLRHJhaW5Ob3RpY2USEAoIZ3JhY2VfbXMYASABKA0iawoLU3RyZWFtRW5kZWQSFwoPZnJhbWVzX2FjY2VwdGVkGAEgASgEEhUKDWZyYW1lc19yZXN1bHQYAiABKAQSFgoOZnJhbWVzX3NraXBwZWQYAyABKAQSFAoMZnJhbWVzX2Vycm9yGAQgASgEIsYCChRTdHJlYW1GcmFtZXNSZXNwb25zZRIvCgdzdGFydGVkGAEgASgLMhwuZXRob3N0cmVhbS52MS5TdHJlYW1TdGFydGVkSAASLgoHb3V0Y29tZRgCIAEoCzIbLmV0aG9zdHJlYW0udjEuRnJhbWVPdXRjb21lSAASMQoIYmVoYXZpb3IYAyABKAsyHS5ldGhvc3RyZWFtLnYxLkJlaGF2aW9yUmVzdWx0SAASNAoFY2h1bmsYBCABKAsyIy5ldGhvc3RyZWFtLnYxLkNodW5rQWNrbm93bGVkZ2VtZW50SAASKwoFZHJhaW4YBSABKAsyGi5ldGhvc3RyZWFtLnYxLkRyYWluTm90aWNlSAASKwoFZW5kZWQYBiABKAsyGi5ldGhvc3RyZWFtLnYxLlN0cmVhbUVuZGVkSABCCgoIcmVzcG9uc2UijgEKE0FuYWx5emVGcmFtZVJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIpCgVzdGFydBgCIAEoCzIaLmV0aG9zdHJlYW0udjEuU3RyZWFtU3RhcnQSIwoFZnJhbWUYAyABKAsyFC5ldGhvc3RyZWFtLnYxLkZyYW1lEhMKC2VuZF9zZXNzaW9uGAQgASgIIrkBChRBbmFseXplRnJhbWVSZXNwb25zZRISCgpzZXNzaW9uX2lkGAEgASgJEi0KB3N0YXJ0ZWQYAiABKAsyHC5ldGhvc3RyZWFtLnYxLlN0cmVhbVN0YXJ0ZWQSLAoHb3V0Y29tZRgDIAEoCzIbLmV0aG9zdHJlYW0udjEuRnJhbWVPdXRjb21lEjAKCWJlaGF2aW9ycxgEIAMoCzIdLmV0aG9zdHJlYW0udjEuQmVoYXZpb3JSZXN1bHQiQwoLVXBsb2FkU3RhcnQSEAoIZmlsZW5hbWUYASABKAkSEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZzaGEyNTYYAyABKAkiXAoSVXBsb2FkVmlkZW9SZXF1ZXN0EisKBXN0YXJ0GAEgASgLMhouZXRob3N0cmVhbS52MS5VcGxvYWRTdGFydEgAEg4KBGRhdGEYAiABKAxIAEIJCgdyZXF1ZXN0IkwKE1VwbG9hZFZpZGVvUmVzcG9uc2USEQoJdXBsb2FkX2lkGAEgASgJEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGc2hhMjU2GAMgASgJIoQBChJVcGxvYWRDaHVua1JlcXVlc3QSEQoJdXBsb2FkX2lkGAEgASgJEikKBXN0YXJ0GAIgASgLMhouZXRob3N0cmVhbS52MS5VcGxvYWRTdGFydBIUCgxvZmZzZXRfYnl0ZXMYAyABKAQSDAoEZGF0YRgEIAEoDBIMCgRsYXN0GAUgASgIIkwKE1VwbG9hZENodW5rUmVzcG9uc2USEQoJdXBsb2FkX2lkGAEgASgJEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGc2hhMjU2GAMgASgJIqsCChNBbmFseXplVmlkZW9SZXF1ZXN0EhMKCXVwbG9hZF9pZBgBIAEoCUgAEg4KBHBhdGgYAiABKAlIABIvCgdidW5kbGVzGAMgAygLMh4uZXRob3N0cmVhbS52MS5CdW5kbGVTZWxlY3Rpb24SJwoEY3JvcBgEIAEoCzIZLmV0aG9zdHJlYW0udjEuQ3JvcFJlZ2lvbhITCgtmaXJzdF9mcmFtZRgFIAEoBBITCgtmcmFtZV9saW1pdBgGIAEoBBIYChBmcmFtZXNfcGVyX2NodW5rGAcgASgNEhUKDWZyYW1lX3JhdGVfaHoYCCABKAESMAoMZHluYW1pY19jcm9wGAkgASgLMhouZXRob3N0cmVhbS52MS5EeW5hbWljQ3JvcEIICgZzb3VyY2UifwoJVmlkZW9JbmZvEhAKCHdpZHRoX3B4GAEgASgNEhEKCWhlaWdodF9weBgCIAEoDRIVCg1mcmFtZV9yYXRlX2h6GAMgASgBEhYKDmNsYWltZWRfZnJhbWVzGAQgASgEEg0KBWNvZGVjGAUgASgJEg8KB2RlY29kZXIYBiABKAkidAoMVmlkZW9TdGFydGVkEicKBXZpZGVvGAEgASgLMhguZXRob3N0cmVhbS52MS5WaWRlb0luZm8SKgoHYnVuZGxlcxgCIAMoCzIZLmV0aG9zdHJlYW0udjEuQnVuZGxlSW5mbxIPCgdzdHJpZGVzGAMgAygNIpEBCgtQb3NlQ29sdW1ucxIuCgZidW5kbGUYASABKAsyHi5ldGhvc3RyZWFtLnYxLkJ1bmRsZVJlZmVyZW5jZRIPCgdhbmltYWxzGAIgASgNEhEKCWtleXBvaW50cxgDIAEoDRIMCgR4X3B4GAQgAygCEgwKBHlfcHgYBSADKAISEgoKY29uZmlkZW5jZRgGIAMoAiLUAQoPQmVoYXZpb3JDb2x1bW5zEi4KBmJ1bmRsZRgBIAEoCzIeLmV0aG9zdHJlYW0udjEuQnVuZGxlUmVmZXJlbmNlEhEKCWJlaGF2aW9ycxgCIAEoDRItCgZzdGF0dXMYAyADKA4yHS5ldGhvc3RyZWFtLnYxLkJlaGF2aW9yU3RhdHVzEhUKDXByb2JhYmlsaXRpZXMYBCADKAISDwoHcHJlc2VudBgFIAMoCBInCgVib3V0cxgGIAMoCzIYLmV0aG9zdHJlYW0udjEuQm91dEV2ZW50IrwBCgtSZXN1bHRDaHVuaxITCgtmcmFtZV9pbmRleBgBIAMoBBIOCgZwdHNfbnMYAiADKAMSKgoGc3RhdHVzGAMgAygOMhouZXRob3N0cmVhbS52MS5GcmFtZVN0YXR1cxIpCgVwb3NlcxgEIAMoCzIaLmV0aG9zdHJlYW0udjEuUG9zZUNvbHVtbnMSMQoJYmVoYXZpb3JzGAUgAygLMh4uZXRob3N0cmVhbS52MS5CZWhhdmlvckNvbHVtbnMitQEKDVZpZGVvRmluaXNoZWQSDgoGZnJhbWVzGAEgASgEEhEKCWZyYW1lc19vaxgCIAEoBBIVCg1mcmFtZXNfZmFpbGVkGAMgASgEEg8KB21lc3NhZ2UYBCABKAkSEAoIdG90YWxfbnMYBSABKAMSFwoPZnJhbWVzX3JlcGVhdGVkGAYgASgEEhYKDmZyYW1lc19taXNzaW5nGAcgASgEEhYKDmZyYW1lc19jb3JydXB0GAggASgEIrEBChRBbmFseXplVmlkZW9SZXNwb25zZRIuCgdzdGFydGVkGAEgASgLMhsuZXRob3N0cmVhbS52MS5WaWRlb1N0YXJ0ZWRIABIrCgVjaHVuaxgCIAEoCzIaLmV0aG9zdHJlYW0udjEuUmVzdWx0Q2h1bmtIABIwCghmaW5pc2hlZBgDIAEoCzIcLmV0aG9zdHJlYW0udjEuVmlkZW9GaW5pc2hlZEgAQgoKCHJlc3BvbnNlKokBCg9GcmVzaG5lc3NQb2xpY3kSIAocRlJFU0hORVNTX1BPTElDWV9VTlNQRUNJRklFRBAAEhgKFEZSRVNITkVTU19QT0xJQ1lfQUxMEAESGwoXRlJFU0hORVNTX1BPTElDWV9MQVRFU1QQAhIdChlGUkVTSE5FU1NfUE9MSUNZX0RFQURMSU5FEAMqXAoKU2tpcFJlYXNvbhIbChdTS0lQX1JFQVNPTl9VTlNQRUNJRklFRBAAEhgKFFNLSVBfUkVBU09OX1JFUExBQ0VEEAESFwoTU0tJUF9SRUFTT05fVE9PX09MRBACKtkBCg5GcmFtZUVycm9yQ29kZRIgChxGUkFNRV9FUlJPUl9DT0RFX1VOU1BFQ0lGSUVEEAASIgoeRlJBTUVfRVJST1JfQ09ERV9JTlZBTElEX0ZSQU1FEAESHgoaRlJBTUVfRVJST1JfQ09ERV9UT09fTEFSR0UQAhIiCh5GUkFNRV9FUlJPUl9DT0RFX0RFQ09ERV9GQUlMRUQQAxIiCh5GUkFNRV9FUlJPUl9DT0RFX0VOR0lORV9GQUlMRUQQBBIZChVGUkFNRV9FUlJPUl9DT0RFX0xPU1QQBSqPAQoLRnJhbWVTdGF0dXMSHAoYRlJBTUVfU1RBVFVTX1VOU1BFQ0lGSUVEEAASEwoPRlJBTUVfU1RBVFVTX09LEAESGQoVRlJBTUVfU1RBVFVTX1JFUEVBVEVEEAISGAoURlJBTUVfU1RBVFVTX01JU1NJTkcQAxIYChRGUkFNRV9TVEFUVVNfQ09SUlVQVBAEMtEDChBJbmZlcmVuY2VTZXJ2aWNlElsKDFN0cmVhbUZyYW1lcxIiLmV0aG9zdHJlYW0udjEuU3RyZWFtRnJhbWVzUmVxdWVzdBojLmV0aG9zdHJlYW0udjEuU3RyZWFtRnJhbWVzUmVzcG9uc2UoATABElcKDEFuYWx5emVGcmFtZRIiLmV0aG9zdHJlYW0udjEuQW5hbHl6ZUZyYW1lUmVxdWVzdBojLmV0aG9zdHJlYW0udjEuQW5hbHl6ZUZyYW1lUmVzcG9uc2USVgoLVXBsb2FkVmlkZW8SIS5ldGhvc3RyZWFtLnYxLlVwbG9hZFZpZGVvUmVxdWVzdBoiLmV0aG9zdHJlYW0udjEuVXBsb2FkVmlkZW9SZXNwb25zZSgBElQKC1VwbG9hZENodW5rEiEuZXRob3N0cmVhbS52MS5VcGxvYWRDaHVua1JlcXVlc3QaIi5ldGhvc3RyZWFtLnYxLlVwbG9hZENodW5rUmVzcG9uc2USWQoMQW5hbHl6ZVZpZGVvEiIuZXRob3N0cmVhbS52MS5BbmFseXplVmlkZW9SZXF1ZXN0GiMuZXRob3N0cmVhbS52MS5BbmFseXplVmlkZW9SZXNwb25zZTABYgZwcm90bzM", [file_ethostream_v1_behavior, file_ethostream_v1_bundle, file_ethostream_v1_frame, file_ethostream_v1_pose]);
+  fileDesc("CiVldGhvc3RyZWFtL3YxL2luZmVyZW5jZV9zZXJ2aWNlLnByb3RvEg1ldGhvc3RyZWFtLnYxItMBChFGb3J3YXJkUHJlZGljdGlvbhIQCghhaGVhZF9tcxgBIAEoARIeChFtZWFzdXJlbWVudF9zZF9weBgCIAEoAUgAiAEBEiIKFWFjY2VsZXJhdGlvbl9zZF9weF9zMhgDIAEoAUgBiAEBEiAKE2FjY2VsZXJhdGlvbl90aW1lX3MYBCABKAFIAogBAUIUChJfbWVhc3VyZW1lbnRfc2RfcHhCGAoWX2FjY2VsZXJhdGlvbl9zZF9weF9zMkIWChRfYWNjZWxlcmF0aW9uX3RpbWVfcyKhAwoLU3RyZWFtU3RhcnQSLwoHYnVuZGxlcxgBIAMoCzIeLmV0aG9zdHJlYW0udjEuQnVuZGxlU2VsZWN0aW9uEjEKCWZyZXNobmVzcxgCIAEoDjIeLmV0aG9zdHJlYW0udjEuRnJlc2huZXNzUG9saWN5EhIKCm1heF9hZ2VfbXMYAyABKA0SHAoUbWF4X2ZyYW1lc19pbl9mbGlnaHQYBCABKA0SFQoNZnJhbWVfcmF0ZV9oehgFIAEoARInCgRjcm9wGAYgASgLMhkuZXRob3N0cmVhbS52MS5Dcm9wUmVnaW9uEg4KBmNhbWVyYRgHIAEoCRIaChJyZXN1bWVzX3Nlc3Npb25faWQYCCABKAkSMAoMZHluYW1pY19jcm9wGAkgASgLMhouZXRob3N0cmVhbS52MS5EeW5hbWljQ3JvcBIoCgh0cmlnZ2VycxgKIAMoCzIWLmV0aG9zdHJlYW0udjEuVHJpZ2dlchI0CgpwcmVkaWN0aW9uGAsgASgLMiAuZXRob3N0cmVhbS52MS5Gb3J3YXJkUHJlZGljdGlvbiKgAQoTU3RyZWFtRnJhbWVzUmVxdWVzdBIrCgVzdGFydBgBIAEoCzIaLmV0aG9zdHJlYW0udjEuU3RyZWFtU3RhcnRIABIlCgVmcmFtZRgCIAEoCzIULmV0aG9zdHJlYW0udjEuRnJhbWVIABIqCgVjaHVuaxgDIAEoCzIZLmV0aG9zdHJlYW0udjEuVmlkZW9DaHVua0gAQgkKB3JlcXVlc3QicQoNU3RyZWFtU3RhcnRlZBISCgpzZXNzaW9uX2lkGAEgASgJEioKB2J1bmRsZXMYAiADKAsyGS5ldGhvc3RyZWFtLnYxLkJ1bmRsZUluZm8SDwoHY3JlZGl0cxgDIAEoDRIPCgdzdHJpZGVzGAQgAygNIrIBCgxTdGFnZVRpbWluZ3MSEAoIcXVldWVfbnMYASABKAMSEQoJZGVjb2RlX25zGAIgASgDEhUKDXByZXByb2Nlc3NfbnMYAyABKAMSFQoNYmF0Y2hfd2FpdF9ucxgEIAEoAxIRCgllbmdpbmVfbnMYBSABKAMSFgoOcG9zdHByb2Nlc3NfbnMYBiABKAMSEAoIdG90YWxfbnMYByABKAMSEgoKYmF0Y2hfc2l6ZRgIIAEoDSI3CgtGcmFtZVJlc3VsdBIoCgVwb3NlcxgBIAMoCzIZLmV0aG9zdHJlYW0udjEuUG9zZVJlc3VsdCI5CgxGcmFtZVNraXBwZWQSKQoGcmVhc29uGAEgASgOMhkuZXRob3N0cmVhbS52MS5Ta2lwUmVhc29uIkoKCkZyYW1lRXJyb3ISKwoEY29kZRgBIAEoDjIdLmV0aG9zdHJlYW0udjEuRnJhbWVFcnJvckNvZGUSDwoHbWVzc2FnZRgCIAEoCSKoAgoMRnJhbWVPdXRjb21lEhMKC2ZyYW1lX2luZGV4GAEgASgEEhcKD2NhcHR1cmVfdGltZV9ucxgCIAEoAxIXCg9hcnJpdmFsX3RpbWVfbnMYAyABKAMSLAoGcmVzdWx0GAQgASgLMhouZXRob3N0cmVhbS52MS5GcmFtZVJlc3VsdEgAEi4KB3NraXBwZWQYBSABKAsyGy5ldGhvc3RyZWFtLnYxLkZyYW1lU2tpcHBlZEgAEioKBWVycm9yGAYgASgLMhkuZXRob3N0cmVhbS52MS5GcmFtZUVycm9ySAASLAoHdGltaW5ncxgHIAEoCzIbLmV0aG9zdHJlYW0udjEuU3RhZ2VUaW1pbmdzEg4KBnB0c19ucxgIIAEoA0IJCgdvdXRjb21lIm0KFENodW5rQWNrbm93bGVkZ2VtZW50EhMKC2NodW5rX2luZGV4GAEgASgEEhYKDmZyYW1lc19kZWNvZGVkGAIgASgNEhcKD3BhY2tldHNfY29ycnVwdBgDIAEoDRIPCgdtZXNzYWdlGAQgASgJIh8KC0RyYWluTm90aWNlEhAKCGdyYWNlX21zGAEgASgNImsKC1N0cmVhbUVuZGVkEhcKD2ZyYW1lc19hY2NlcHRlZBgBIAEoBBIVCg1mcmFtZXNfcmVzdWx0GAIgASgEEhYKDmZyYW1lc19za2lwcGVkGAMgASgEEhQKDGZyYW1lc19lcnJvchgEIAEoBCL2AgoUU3RyZWFtRnJhbWVzUmVzcG9uc2USLwoHc3RhcnRlZBgBIAEoCzIcLmV0aG9zdHJlYW0udjEuU3RyZWFtU3RhcnRlZEgAEi4KB291dGNvbWUYAiABKAsyGy5ldGhvc3RyZWFtLnYxLkZyYW1lT3V0Y29tZUgAEjEKCGJlaGF2aW9yGAMgASgLMh0uZXRob3N0cmVhbS52MS5CZWhhdmlvclJlc3VsdEgAEjQKBWNodW5rGAQgASgLMiMuZXRob3N0cmVhbS52MS5DaHVua0Fja25vd2xlZGdlbWVudEgAEisKBWRyYWluGAUgASgLMhouZXRob3N0cmVhbS52MS5EcmFpbk5vdGljZUgAEisKBWVuZGVkGAYgASgLMhouZXRob3N0cmVhbS52MS5TdHJlYW1FbmRlZEgAEi4KB3RyaWdnZXIYByABKAsyGy5ldGhvc3RyZWFtLnYxLlRyaWdnZXJFdmVudEgAQgoKCHJlc3BvbnNlIo4BChNBbmFseXplRnJhbWVSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSKQoFc3RhcnQYAiABKAsyGi5ldGhvc3RyZWFtLnYxLlN0cmVhbVN0YXJ0EiMKBWZyYW1lGAMgASgLMhQuZXRob3N0cmVhbS52MS5GcmFtZRITCgtlbmRfc2Vzc2lvbhgEIAEoCCLoAQoUQW5hbHl6ZUZyYW1lUmVzcG9uc2USEgoKc2Vzc2lvbl9pZBgBIAEoCRItCgdzdGFydGVkGAIgASgLMhwuZXRob3N0cmVhbS52MS5TdHJlYW1TdGFydGVkEiwKB291dGNvbWUYAyABKAsyGy5ldGhvc3RyZWFtLnYxLkZyYW1lT3V0Y29tZRIwCgliZWhhdmlvcnMYBCADKAsyHS5ldGhvc3RyZWFtLnYxLkJlaGF2aW9yUmVzdWx0Ei0KCHRyaWdnZXJzGAUgAygLMhsuZXRob3N0cmVhbS52MS5UcmlnZ2VyRXZlbnQiQwoLVXBsb2FkU3RhcnQSEAoIZmlsZW5hbWUYASABKAkSEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZzaGEyNTYYAyABKAkiXAoSVXBsb2FkVmlkZW9SZXF1ZXN0EisKBXN0YXJ0GAEgASgLMhouZXRob3N0cmVhbS52MS5VcGxvYWRTdGFydEgAEg4KBGRhdGEYAiABKAxIAEIJCgdyZXF1ZXN0IkwKE1VwbG9hZFZpZGVvUmVzcG9uc2USEQoJdXBsb2FkX2lkGAEgASgJEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGc2hhMjU2GAMgASgJIoQBChJVcGxvYWRDaHVua1JlcXVlc3QSEQoJdXBsb2FkX2lkGAEgASgJEikKBXN0YXJ0GAIgASgLMhouZXRob3N0cmVhbS52MS5VcGxvYWRTdGFydBIUCgxvZmZzZXRfYnl0ZXMYAyABKAQSDAoEZGF0YRgEIAEoDBIMCgRsYXN0GAUgASgIIkwKE1VwbG9hZENodW5rUmVzcG9uc2USEQoJdXBsb2FkX2lkGAEgASgJEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGc2hhMjU2GAMgASgJIqsCChNBbmFseXplVmlkZW9SZXF1ZXN0EhMKCXVwbG9hZF9pZBgBIAEoCUgAEg4KBHBhdGgYAiABKAlIABIvCgdidW5kbGVzGAMgAygLMh4uZXRob3N0cmVhbS52MS5CdW5kbGVTZWxlY3Rpb24SJwoEY3JvcBgEIAEoCzIZLmV0aG9zdHJlYW0udjEuQ3JvcFJlZ2lvbhITCgtmaXJzdF9mcmFtZRgFIAEoBBITCgtmcmFtZV9saW1pdBgGIAEoBBIYChBmcmFtZXNfcGVyX2NodW5rGAcgASgNEhUKDWZyYW1lX3JhdGVfaHoYCCABKAESMAoMZHluYW1pY19jcm9wGAkgASgLMhouZXRob3N0cmVhbS52MS5EeW5hbWljQ3JvcEIICgZzb3VyY2UifwoJVmlkZW9JbmZvEhAKCHdpZHRoX3B4GAEgASgNEhEKCWhlaWdodF9weBgCIAEoDRIVCg1mcmFtZV9yYXRlX2h6GAMgASgBEhYKDmNsYWltZWRfZnJhbWVzGAQgASgEEg0KBWNvZGVjGAUgASgJEg8KB2RlY29kZXIYBiABKAkidAoMVmlkZW9TdGFydGVkEicKBXZpZGVvGAEgASgLMhguZXRob3N0cmVhbS52MS5WaWRlb0luZm8SKgoHYnVuZGxlcxgCIAMoCzIZLmV0aG9zdHJlYW0udjEuQnVuZGxlSW5mbxIPCgdzdHJpZGVzGAMgAygNIpEBCgtQb3NlQ29sdW1ucxIuCgZidW5kbGUYASABKAsyHi5ldGhvc3RyZWFtLnYxLkJ1bmRsZVJlZmVyZW5jZRIPCgdhbmltYWxzGAIgASgNEhEKCWtleXBvaW50cxgDIAEoDRIMCgR4X3B4GAQgAygCEgwKBHlfcHgYBSADKAISEgoKY29uZmlkZW5jZRgGIAMoAiLUAQoPQmVoYXZpb3JDb2x1bW5zEi4KBmJ1bmRsZRgBIAEoCzIeLmV0aG9zdHJlYW0udjEuQnVuZGxlUmVmZXJlbmNlEhEKCWJlaGF2aW9ycxgCIAEoDRItCgZzdGF0dXMYAyADKA4yHS5ldGhvc3RyZWFtLnYxLkJlaGF2aW9yU3RhdHVzEhUKDXByb2JhYmlsaXRpZXMYBCADKAISDwoHcHJlc2VudBgFIAMoCBInCgVib3V0cxgGIAMoCzIYLmV0aG9zdHJlYW0udjEuQm91dEV2ZW50IrwBCgtSZXN1bHRDaHVuaxITCgtmcmFtZV9pbmRleBgBIAMoBBIOCgZwdHNfbnMYAiADKAMSKgoGc3RhdHVzGAMgAygOMhouZXRob3N0cmVhbS52MS5GcmFtZVN0YXR1cxIpCgVwb3NlcxgEIAMoCzIaLmV0aG9zdHJlYW0udjEuUG9zZUNvbHVtbnMSMQoJYmVoYXZpb3JzGAUgAygLMh4uZXRob3N0cmVhbS52MS5CZWhhdmlvckNvbHVtbnMitQEKDVZpZGVvRmluaXNoZWQSDgoGZnJhbWVzGAEgASgEEhEKCWZyYW1lc19vaxgCIAEoBBIVCg1mcmFtZXNfZmFpbGVkGAMgASgEEg8KB21lc3NhZ2UYBCABKAkSEAoIdG90YWxfbnMYBSABKAMSFwoPZnJhbWVzX3JlcGVhdGVkGAYgASgEEhYKDmZyYW1lc19taXNzaW5nGAcgASgEEhYKDmZyYW1lc19jb3JydXB0GAggASgEIrEBChRBbmFseXplVmlkZW9SZXNwb25zZRIuCgdzdGFydGVkGAEgASgLMhsuZXRob3N0cmVhbS52MS5WaWRlb1N0YXJ0ZWRIABIrCgVjaHVuaxgCIAEoCzIaLmV0aG9zdHJlYW0udjEuUmVzdWx0Q2h1bmtIABIwCghmaW5pc2hlZBgDIAEoCzIcLmV0aG9zdHJlYW0udjEuVmlkZW9GaW5pc2hlZEgAQgoKCHJlc3BvbnNlKokBCg9GcmVzaG5lc3NQb2xpY3kSIAocRlJFU0hORVNTX1BPTElDWV9VTlNQRUNJRklFRBAAEhgKFEZSRVNITkVTU19QT0xJQ1lfQUxMEAESGwoXRlJFU0hORVNTX1BPTElDWV9MQVRFU1QQAhIdChlGUkVTSE5FU1NfUE9MSUNZX0RFQURMSU5FEAMqXAoKU2tpcFJlYXNvbhIbChdTS0lQX1JFQVNPTl9VTlNQRUNJRklFRBAAEhgKFFNLSVBfUkVBU09OX1JFUExBQ0VEEAESFwoTU0tJUF9SRUFTT05fVE9PX09MRBACKtkBCg5GcmFtZUVycm9yQ29kZRIgChxGUkFNRV9FUlJPUl9DT0RFX1VOU1BFQ0lGSUVEEAASIgoeRlJBTUVfRVJST1JfQ09ERV9JTlZBTElEX0ZSQU1FEAESHgoaRlJBTUVfRVJST1JfQ09ERV9UT09fTEFSR0UQAhIiCh5GUkFNRV9FUlJPUl9DT0RFX0RFQ09ERV9GQUlMRUQQAxIiCh5GUkFNRV9FUlJPUl9DT0RFX0VOR0lORV9GQUlMRUQQBBIZChVGUkFNRV9FUlJPUl9DT0RFX0xPU1QQBSqPAQoLRnJhbWVTdGF0dXMSHAoYRlJBTUVfU1RBVFVTX1VOU1BFQ0lGSUVEEAASEwoPRlJBTUVfU1RBVFVTX09LEAESGQoVRlJBTUVfU1RBVFVTX1JFUEVBVEVEEAISGAoURlJBTUVfU1RBVFVTX01JU1NJTkcQAxIYChRGUkFNRV9TVEFUVVNfQ09SUlVQVBAEMtEDChBJbmZlcmVuY2VTZXJ2aWNlElsKDFN0cmVhbUZyYW1lcxIiLmV0aG9zdHJlYW0udjEuU3RyZWFtRnJhbWVzUmVxdWVzdBojLmV0aG9zdHJlYW0udjEuU3RyZWFtRnJhbWVzUmVzcG9uc2UoATABElcKDEFuYWx5emVGcmFtZRIiLmV0aG9zdHJlYW0udjEuQW5hbHl6ZUZyYW1lUmVxdWVzdBojLmV0aG9zdHJlYW0udjEuQW5hbHl6ZUZyYW1lUmVzcG9uc2USVgoLVXBsb2FkVmlkZW8SIS5ldGhvc3RyZWFtLnYxLlVwbG9hZFZpZGVvUmVxdWVzdBoiLmV0aG9zdHJlYW0udjEuVXBsb2FkVmlkZW9SZXNwb25zZSgBElQKC1VwbG9hZENodW5rEiEuZXRob3N0cmVhbS52MS5VcGxvYWRDaHVua1JlcXVlc3QaIi5ldGhvc3RyZWFtLnYxLlVwbG9hZENodW5rUmVzcG9uc2USWQoMQW5hbHl6ZVZpZGVvEiIuZXRob3N0cmVhbS52MS5BbmFseXplVmlkZW9SZXF1ZXN0GiMuZXRob3N0cmVhbS52MS5BbmFseXplVmlkZW9SZXNwb25zZTABYgZwcm90bzM", [file_ethostream_v1_behavior, file_ethostream_v1_bundle, file_ethostream_v1_frame, file_ethostream_v1_pose, file_ethostream_v1_trigger]);
+
+/**
+ * Where keypoints are expected some time after a frame was captured, by a Kalman filter: the time
+ * that a pose takes from the camera to the rig is paid back. Only for bundles of one animal.
+ *
+ * @generated from message ethostream.v1.ForwardPrediction
+ */
+export type ForwardPrediction = Message<"ethostream.v1.ForwardPrediction"> & {
+  /**
+   * Time after the capture, ms; more than 0, at most 1000.
+   *
+   * @generated from field: double ahead_ms = 1;
+   */
+  aheadMs: number;
+
+  /**
+   * Standard deviation of a position at confidence 1, px; not set: 1.5.
+   *
+   * @generated from field: optional double measurement_sd_px = 2;
+   */
+  measurementSdPx?: number | undefined;
+
+  /**
+   * Standard deviation of the acceleration along each axis, px/s²; not set: 3000.
+   *
+   * @generated from field: optional double acceleration_sd_px_s2 = 3;
+   */
+  accelerationSdPxS2?: number | undefined;
+
+  /**
+   * Time in which the acceleration forgets itself to 1/e, s; not set: 0.1. `ethostream tracks
+   * filter --kind kalman --ahead-ms` finds all three for an animal and a camera.
+   *
+   * @generated from field: optional double acceleration_time_s = 4;
+   */
+  accelerationTimeS?: number | undefined;
+};
+
+/**
+ * Describes the message ethostream.v1.ForwardPrediction.
+ * Use `create(ForwardPredictionSchema)` to create a new message.
+ */
+export const ForwardPredictionSchema: GenMessage<ForwardPrediction> = /*@__PURE__*/
+  messageDesc(file_ethostream_v1_inference_service, 0);
 
 /**
  * How a stream or session is to be run.
@@ -94,6 +140,20 @@ export type StreamStart = Message<"ethostream.v1.StreamStart"> & {
    * @generated from field: ethostream.v1.DynamicCrop dynamic_crop = 9;
    */
   dynamicCrop?: DynamicCrop | undefined;
+
+  /**
+   * Events that the client waits for, at most 32.
+   *
+   * @generated from field: repeated ethostream.v1.Trigger triggers = 10;
+   */
+  triggers: Trigger[];
+
+  /**
+   * Say where the keypoints will be.
+   *
+   * @generated from field: ethostream.v1.ForwardPrediction prediction = 11;
+   */
+  prediction?: ForwardPrediction | undefined;
 };
 
 /**
@@ -101,7 +161,7 @@ export type StreamStart = Message<"ethostream.v1.StreamStart"> & {
  * Use `create(StreamStartSchema)` to create a new message.
  */
 export const StreamStartSchema: GenMessage<StreamStart> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 0);
+  messageDesc(file_ethostream_v1_inference_service, 1);
 
 /**
  * One message of a client's live stream.
@@ -146,7 +206,7 @@ export type StreamFramesRequest = Message<"ethostream.v1.StreamFramesRequest"> &
  * Use `create(StreamFramesRequestSchema)` to create a new message.
  */
 export const StreamFramesRequestSchema: GenMessage<StreamFramesRequest> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 1);
+  messageDesc(file_ethostream_v1_inference_service, 2);
 
 /**
  * The server agreed to a stream.
@@ -190,7 +250,7 @@ export type StreamStarted = Message<"ethostream.v1.StreamStarted"> & {
  * Use `create(StreamStartedSchema)` to create a new message.
  */
 export const StreamStartedSchema: GenMessage<StreamStarted> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 2);
+  messageDesc(file_ethostream_v1_inference_service, 3);
 
 /**
  * Where the time of a frame went; ns, measured on the server's monotonic clock.
@@ -260,7 +320,7 @@ export type StageTimings = Message<"ethostream.v1.StageTimings"> & {
  * Use `create(StageTimingsSchema)` to create a new message.
  */
 export const StageTimingsSchema: GenMessage<StageTimings> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 3);
+  messageDesc(file_ethostream_v1_inference_service, 4);
 
 /**
  * A frame was analyzed.
@@ -281,7 +341,7 @@ export type FrameResult = Message<"ethostream.v1.FrameResult"> & {
  * Use `create(FrameResultSchema)` to create a new message.
  */
 export const FrameResultSchema: GenMessage<FrameResult> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 4);
+  messageDesc(file_ethostream_v1_inference_service, 5);
 
 /**
  * A frame was left out.
@@ -302,7 +362,7 @@ export type FrameSkipped = Message<"ethostream.v1.FrameSkipped"> & {
  * Use `create(FrameSkippedSchema)` to create a new message.
  */
 export const FrameSkippedSchema: GenMessage<FrameSkipped> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 5);
+  messageDesc(file_ethostream_v1_inference_service, 6);
 
 /**
  * A frame failed; the stream goes on.
@@ -330,7 +390,7 @@ export type FrameError = Message<"ethostream.v1.FrameError"> & {
  * Use `create(FrameErrorSchema)` to create a new message.
  */
 export const FrameErrorSchema: GenMessage<FrameError> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 6);
+  messageDesc(file_ethostream_v1_inference_service, 7);
 
 /**
  * The one answer to an accepted frame.
@@ -411,7 +471,7 @@ export type FrameOutcome = Message<"ethostream.v1.FrameOutcome"> & {
  * Use `create(FrameOutcomeSchema)` to create a new message.
  */
 export const FrameOutcomeSchema: GenMessage<FrameOutcome> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 7);
+  messageDesc(file_ethostream_v1_inference_service, 8);
 
 /**
  * A video chunk was taken in; its frames' outcomes come on their own.
@@ -453,7 +513,7 @@ export type ChunkAcknowledgement = Message<"ethostream.v1.ChunkAcknowledgement">
  * Use `create(ChunkAcknowledgementSchema)` to create a new message.
  */
 export const ChunkAcknowledgementSchema: GenMessage<ChunkAcknowledgement> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 8);
+  messageDesc(file_ethostream_v1_inference_service, 9);
 
 /**
  * The server is about to stop: connect again, elsewhere or in a moment.
@@ -474,7 +534,7 @@ export type DrainNotice = Message<"ethostream.v1.DrainNotice"> & {
  * Use `create(DrainNoticeSchema)` to create a new message.
  */
 export const DrainNoticeSchema: GenMessage<DrainNotice> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 9);
+  messageDesc(file_ethostream_v1_inference_service, 10);
 
 /**
  * All that was accepted has been answered.
@@ -516,7 +576,7 @@ export type StreamEnded = Message<"ethostream.v1.StreamEnded"> & {
  * Use `create(StreamEndedSchema)` to create a new message.
  */
 export const StreamEndedSchema: GenMessage<StreamEnded> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 10);
+  messageDesc(file_ethostream_v1_inference_service, 11);
 
 /**
  * One message of a live stream's answers.
@@ -577,6 +637,14 @@ export type StreamFramesResponse = Message<"ethostream.v1.StreamFramesResponse">
      */
     value: StreamEnded;
     case: "ended";
+  } | {
+    /**
+     * A trigger switched.
+     *
+     * @generated from field: ethostream.v1.TriggerEvent trigger = 7;
+     */
+    value: TriggerEvent;
+    case: "trigger";
   } | { case: undefined; value?: undefined };
 };
 
@@ -585,7 +653,7 @@ export type StreamFramesResponse = Message<"ethostream.v1.StreamFramesResponse">
  * Use `create(StreamFramesResponseSchema)` to create a new message.
  */
 export const StreamFramesResponseSchema: GenMessage<StreamFramesResponse> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 11);
+  messageDesc(file_ethostream_v1_inference_service, 12);
 
 /**
  * One frame of a session that lives across calls.
@@ -628,7 +696,7 @@ export type AnalyzeFrameRequest = Message<"ethostream.v1.AnalyzeFrameRequest"> &
  * Use `create(AnalyzeFrameRequestSchema)` to create a new message.
  */
 export const AnalyzeFrameRequestSchema: GenMessage<AnalyzeFrameRequest> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 12);
+  messageDesc(file_ethostream_v1_inference_service, 13);
 
 /**
  * Answers to one frame.
@@ -663,6 +731,13 @@ export type AnalyzeFrameResponse = Message<"ethostream.v1.AnalyzeFrameResponse">
    * @generated from field: repeated ethostream.v1.BehaviorResult behaviors = 4;
    */
   behaviors: BehaviorResult[];
+
+  /**
+   * Triggers that have switched by now.
+   *
+   * @generated from field: repeated ethostream.v1.TriggerEvent triggers = 5;
+   */
+  triggers: TriggerEvent[];
 };
 
 /**
@@ -670,7 +745,7 @@ export type AnalyzeFrameResponse = Message<"ethostream.v1.AnalyzeFrameResponse">
  * Use `create(AnalyzeFrameResponseSchema)` to create a new message.
  */
 export const AnalyzeFrameResponseSchema: GenMessage<AnalyzeFrameResponse> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 13);
+  messageDesc(file_ethostream_v1_inference_service, 14);
 
 /**
  * What is uploaded.
@@ -705,7 +780,7 @@ export type UploadStart = Message<"ethostream.v1.UploadStart"> & {
  * Use `create(UploadStartSchema)` to create a new message.
  */
 export const UploadStartSchema: GenMessage<UploadStart> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 14);
+  messageDesc(file_ethostream_v1_inference_service, 15);
 
 /**
  * One message of an upload.
@@ -742,7 +817,7 @@ export type UploadVideoRequest = Message<"ethostream.v1.UploadVideoRequest"> & {
  * Use `create(UploadVideoRequestSchema)` to create a new message.
  */
 export const UploadVideoRequestSchema: GenMessage<UploadVideoRequest> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 15);
+  messageDesc(file_ethostream_v1_inference_service, 16);
 
 /**
  * An upload is complete.
@@ -777,7 +852,7 @@ export type UploadVideoResponse = Message<"ethostream.v1.UploadVideoResponse"> &
  * Use `create(UploadVideoResponseSchema)` to create a new message.
  */
 export const UploadVideoResponseSchema: GenMessage<UploadVideoResponse> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 16);
+  messageDesc(file_ethostream_v1_inference_service, 17);
 
 /**
  * One piece of an upload.
@@ -827,7 +902,7 @@ export type UploadChunkRequest = Message<"ethostream.v1.UploadChunkRequest"> & {
  * Use `create(UploadChunkRequestSchema)` to create a new message.
  */
 export const UploadChunkRequestSchema: GenMessage<UploadChunkRequest> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 17);
+  messageDesc(file_ethostream_v1_inference_service, 18);
 
 /**
  * A piece was taken in.
@@ -862,7 +937,7 @@ export type UploadChunkResponse = Message<"ethostream.v1.UploadChunkResponse"> &
  * Use `create(UploadChunkResponseSchema)` to create a new message.
  */
 export const UploadChunkResponseSchema: GenMessage<UploadChunkResponse> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 18);
+  messageDesc(file_ethostream_v1_inference_service, 19);
 
 /**
  * What to analyze, and with which bundles.
@@ -949,7 +1024,7 @@ export type AnalyzeVideoRequest = Message<"ethostream.v1.AnalyzeVideoRequest"> &
  * Use `create(AnalyzeVideoRequestSchema)` to create a new message.
  */
 export const AnalyzeVideoRequestSchema: GenMessage<AnalyzeVideoRequest> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 19);
+  messageDesc(file_ethostream_v1_inference_service, 20);
 
 /**
  * What the server knows of the video before it decodes it.
@@ -1006,7 +1081,7 @@ export type VideoInfo = Message<"ethostream.v1.VideoInfo"> & {
  * Use `create(VideoInfoSchema)` to create a new message.
  */
 export const VideoInfoSchema: GenMessage<VideoInfo> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 20);
+  messageDesc(file_ethostream_v1_inference_service, 21);
 
 /**
  * The analysis begins.
@@ -1041,7 +1116,7 @@ export type VideoStarted = Message<"ethostream.v1.VideoStarted"> & {
  * Use `create(VideoStartedSchema)` to create a new message.
  */
 export const VideoStartedSchema: GenMessage<VideoStarted> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 21);
+  messageDesc(file_ethostream_v1_inference_service, 22);
 
 /**
  * Poses of T frames; row-major, so that a client reshapes without a loop.
@@ -1097,7 +1172,7 @@ export type PoseColumns = Message<"ethostream.v1.PoseColumns"> & {
  * Use `create(PoseColumnsSchema)` to create a new message.
  */
 export const PoseColumnsSchema: GenMessage<PoseColumns> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 22);
+  messageDesc(file_ethostream_v1_inference_service, 23);
 
 /**
  * Behavior of T frames; row-major.
@@ -1153,7 +1228,7 @@ export type BehaviorColumns = Message<"ethostream.v1.BehaviorColumns"> & {
  * Use `create(BehaviorColumnsSchema)` to create a new message.
  */
 export const BehaviorColumnsSchema: GenMessage<BehaviorColumns> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 23);
+  messageDesc(file_ethostream_v1_inference_service, 24);
 
 /**
  * Results of consecutive frames, all columns of length T.
@@ -1202,7 +1277,7 @@ export type ResultChunk = Message<"ethostream.v1.ResultChunk"> & {
  * Use `create(ResultChunkSchema)` to create a new message.
  */
 export const ResultChunkSchema: GenMessage<ResultChunk> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 24);
+  messageDesc(file_ethostream_v1_inference_service, 25);
 
 /**
  * The analysis is complete.
@@ -1272,7 +1347,7 @@ export type VideoFinished = Message<"ethostream.v1.VideoFinished"> & {
  * Use `create(VideoFinishedSchema)` to create a new message.
  */
 export const VideoFinishedSchema: GenMessage<VideoFinished> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 25);
+  messageDesc(file_ethostream_v1_inference_service, 26);
 
 /**
  * One message of an analysis.
@@ -1317,7 +1392,7 @@ export type AnalyzeVideoResponse = Message<"ethostream.v1.AnalyzeVideoResponse">
  * Use `create(AnalyzeVideoResponseSchema)` to create a new message.
  */
 export const AnalyzeVideoResponseSchema: GenMessage<AnalyzeVideoResponse> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_inference_service, 26);
+  messageDesc(file_ethostream_v1_inference_service, 27);
 
 /**
  * What to do when frames arrive faster than they are answered.

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ethostream/v1/pose.proto.
  */
 export const file_ethostream_v1_pose: GenFile = /*@__PURE__*/
-  fileDesc("ChhldGhvc3RyZWFtL3YxL3Bvc2UucHJvdG8SDWV0aG9zdHJlYW0udjEiNgoEUG9zZRIMCgR4X3B4GAEgAygCEgwKBHlfcHgYAiADKAISEgoKY29uZmlkZW5jZRgDIAMoAiKJAQoKUG9zZVJlc3VsdBIuCgZidW5kbGUYASABKAsyHi5ldGhvc3RyZWFtLnYxLkJ1bmRsZVJlZmVyZW5jZRIiCgVwb3NlcxgCIAMoCzITLmV0aG9zdHJlYW0udjEuUG9zZRInCgRjcm9wGAMgASgLMhkuZXRob3N0cmVhbS52MS5Dcm9wUmVnaW9uYgZwcm90bzM", [file_ethostream_v1_bundle, file_ethostream_v1_frame]);
+  fileDesc("ChhldGhvc3RyZWFtL3YxL3Bvc2UucHJvdG8SDWV0aG9zdHJlYW0udjEiNgoEUG9zZRIMCgR4X3B4GAEgAygCEgwKBHlfcHgYAiADKAISEgoKY29uZmlkZW5jZRgDIAMoAiKxAQoKUG9zZVJlc3VsdBIuCgZidW5kbGUYASABKAsyHi5ldGhvc3RyZWFtLnYxLkJ1bmRsZVJlZmVyZW5jZRIiCgVwb3NlcxgCIAMoCzITLmV0aG9zdHJlYW0udjEuUG9zZRInCgRjcm9wGAMgASgLMhkuZXRob3N0cmVhbS52MS5Dcm9wUmVnaW9uEiYKCXByZWRpY3RlZBgEIAMoCzITLmV0aG9zdHJlYW0udjEuUG9zZWIGcHJvdG8z", [file_ethostream_v1_bundle, file_ethostream_v1_frame]);
 
 /**
  * One animal. The three lists have one entry per keypoint, in the bundle's order.
@@ -80,6 +80,14 @@ export type PoseResult = Message<"ethostream.v1.PoseResult"> & {
    * @generated from field: ethostream.v1.CropRegion crop = 3;
    */
   crop?: CropRegion | undefined;
+
+  /**
+   * The animals where they are expected, with the confidences of `poses`; empty where no prediction
+   * was asked for, or the frame's time does not rise. NaN where a keypoint was not seen for long.
+   *
+   * @generated from field: repeated ethostream.v1.Pose predicted = 4;
+   */
+  predicted: Pose[];
 };
 
 /**
