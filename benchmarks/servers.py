@@ -28,13 +28,13 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def server_process(*command: str) -> Iterator[ServerProcess]:
+def server_process(*command: str, python: str = sys.executable) -> Iterator[ServerProcess]:
     """Run `python -m command… --port-file FILE` until it wrote its port; end it afterwards."""
     with TemporaryDirectory() as folder:
         port_file, log = Path(folder) / "port", Path(folder) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", *command, "--port-file", str(port_file)],
+                [python, "-m", *command, "--port-file", str(port_file)],
                 stdout=output, stderr=output, env=os.environ,
             )  # fmt: skip
         try:

@@ -3,7 +3,8 @@
 Axes, used in every docstring: B batch, H W pixels, C channels (of pixels) or behaviors (of
 logits), N animals, K keypoints, T time, F flows of a window, D features, S sequence state.
 
-One frame's way, live (a file enters at `archive` instead of `session`):
+One frame's way, live (a file enters at `archive` instead of `session`, a request without a session
+at `frame_requests`):
 
 ==  ====================  ================================================================
 1   servicer/             protobuf to `EncodedFrame`, `Outcome` to protobuf

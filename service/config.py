@@ -12,7 +12,7 @@ from service.decoder_names import DECODER_CHOICES
 from service.errors import InvalidConfig
 from service.repository import EngineConfig
 from service.scheduler import SchedulerConfig
-from service.session import SessionConfig
+from service.session_options import SessionConfig
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,7 +24,9 @@ else:
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
 
 _OPEN_SERVICES = ("grpc.health.v1.Health",)
-_MODEL_CHANGES = ("LoadModel", "UnloadModel")
+_OPEN_METHODS = ("ServerLive", "ServerReady", "ModelReady")
+"""Of the Open Inference Protocol: they tell what the health service tells."""
+_MODEL_CHANGES = ("LoadModel", "UnloadModel", "RepositoryModelLoad", "RepositoryModelUnload")
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,7 +62,7 @@ def read_tokens(path: Path) -> dict[str, Token]:
 def scope_of(method: str) -> str:
     """Return the scope that a method, such as /ethostream.v1.ModelService/LoadModel, needs."""
     service, _, name = method.strip("/").partition("/")
-    if service in _OPEN_SERVICES:
+    if service in _OPEN_SERVICES or name in _OPEN_METHODS:
         return ""
     if name in _MODEL_CHANGES:
         return "models"

@@ -1,10 +1,11 @@
 """What becomes of a frame that a live session accepted: the values of the ledger."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from service.errors import EthostreamError
 from service.preprocess import CropRegion
+from service.triggers import TriggerEvent
 from service.values import BehaviorAnswer, BoutEvent, BundleVersion, Poses
 
 
@@ -53,6 +54,18 @@ class LiveBehavior:
     """None of the behaviors is present; False without context."""
     bouts: tuple[BoutEvent, ...] = ()
     """What this frame decided, where the client asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTrigger:
+    """A trigger that switched, with what a client needs to place it."""
+
+    event: TriggerEvent
+    capture_time_ns: int
+    latency_seconds: float
+
+
+LiveAnswer: TypeAlias = Outcome | LiveBehavior | LiveTrigger
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from service.engine import create_engine
 from service.errors import InvalidRequest
 from service.repository import CreateEngine, Repository, Selection
 from service.scheduler import Scheduler
-from service.session import LiveSession, SessionOptions
+from service.session import LiveSession
+from service.session_options import SessionOptions
 from service.values import ResultChunk
 from service.video import DecodeWorkers
 from service.video.jpegs import JpegBatches, open_jpegs

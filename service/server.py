@@ -14,7 +14,6 @@ from ethostream.v1 import (
     model_service_pb2_grpc,
 )
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from service.config import ServerConfig, ServiceConfig, split_address
 from service.engine import create_engine
@@ -24,13 +23,22 @@ from service.metrics import serve_metrics
 from service.repository import BundleState, CreateEngine
 from service.runtime import Runtime
 from service.servicer import InferenceServicer, ModelServicer
+from service.servicer.admission import Admission
+from service.servicer.open_inference import (
+    OpenInferenceServicer,
+    open_inference_pb2,
+    open_inference_pb2_grpc,
+)
+from service.servicer.reflection import enable_reflection
 from service.uploads import UploadStore
 
 log = structlog.get_logger("ethostream.server")
 
-_SERVICES = (
-    inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name,
-    model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
+_PROTOCOLS = (
+    inference_service_pb2.DESCRIPTOR,
+    model_service_pb2.DESCRIPTOR,
+    open_inference_pb2.DESCRIPTOR,
+    health_pb2.DESCRIPTOR,
 )
 
 
@@ -49,7 +57,8 @@ class Server:
             max_bytes=config.video.max_upload_mib << 20,
             lifetime_seconds=config.video.upload_hours * 3600,
         )
-        self._inference = InferenceServicer(self._runtime, self._uploads)
+        self._admission = Admission(config.server.max_streams)
+        self._inference = InferenceServicer(self._runtime, self._uploads, self._admission)
         self._health = health.aio.HealthServicer()
         self._tokens = tokens
         self._watching: asyncio.Task[None] | None = None
@@ -127,10 +136,12 @@ class Server:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelServicer(self._runtime.repository), server
         )
+        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
+            OpenInferenceServicer(self._runtime, self._admission), server
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._config.server.reflection:
-            names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server)
+            enable_reflection(server, _PROTOCOLS)
         return server
 
     async def _follow_models(self) -> None:

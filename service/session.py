@@ -9,89 +9,36 @@ one `Outcome` and one `BehaviorAnswer` per behavior bundle, whatever happens to 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
-import msgspec
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from service import metrics
 from service.behavior_stream import BehaviorStream, choose_stride, choose_thresholds
 from service.behavior_stretch import forward, unchanged
 from service.bout_tracker import open_tracker
-from service.dynamic_crop import DynamicCrop, open_followers
+from service.dynamic_crop import open_followers
 from service.errors import (
     EthostreamError,
     FrameFailed,
     FrameOutOfOrder,
-    InvalidConfig,
-    InvalidFrame,
     InvalidRequest,
 )
-from service.frames import RAW_CHANNELS, EncodedFrame, ReadFrame, read_frame
-from service.outcomes import Ledger, LiveBehavior, Outcome, Timings
+from service.frames import EncodedFrame, ReadFrame
+from service.outcomes import Ledger, LiveAnswer, LiveBehavior, LiveTrigger, Outcome, Timings
 from service.pose import poses_in_frame
-from service.preprocess import CropRegion, Placement, to_model_input
-from service.repository import Selection
+from service.prediction import open_predictors
+from service.preparation import DecodeJpeg, FramePreparer, PreparedFrame
+from service.preprocess import CropRegion
 from service.scheduler import Answer, Scheduler, Work
+from service.session_options import SessionConfig, SessionOptions
+from service.triggers import TriggerWatch
 from service.values import BehaviorAnswer, BundleVersion, Poses
-from service.video.base import VideoLimits
 
 log = structlog.get_logger("ethostream.session")
-
-DecodeJpeg = Callable[[bytes], Awaitable[NDArray[np.uint8]]]
-"""Returns the pixels of a JPEG; raises `InvalidFrame` or `FrameTooLarge`."""
-Freshness = Literal["all", "latest", "deadline"]
-_INLINE_BYTES = 1 << 20
-"""Raw frames up to this size are resized on the event loop: it takes about 0.3 ms, and a hop to
-a thread and back costs nearly as much."""
-
-
-class SessionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits of a live stream."""
-
-    max_frames_in_flight: int = 32
-    """Most credits that a stream can get."""
-    default_frames_in_flight: int = 4
-    """Credits of a stream that asks for none in particular: enough to hide the way there and
-    back, few enough that an answer is at most this many frames old."""
-    max_width_px: int = 4096
-    max_height_px: int = 4096
-    idle_seconds: float = 60.0
-    """A unary session without a call for this long is closed."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if not 1 <= self.default_frames_in_flight <= self.max_frames_in_flight:
-            raise InvalidConfig(
-                f"default_frames_in_flight is {self.default_frames_in_flight}; give 1 to "
-                f"max_frames_in_flight ({self.max_frames_in_flight})"
-            )
-
-    @property
-    def limits(self) -> VideoLimits:
-        """Largest frame that is taken."""
-        return VideoLimits(max_width_px=self.max_width_px, max_height_px=self.max_height_px)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOptions:
-    """How a client wants its stream to be run."""
-
-    selections: tuple[Selection, ...]
-    freshness: Freshness = "all"
-    max_age_seconds: float = 0.0
-    frames_in_flight: int = 0
-    """0 takes the default."""
-    frame_rate_hz: float = 0.0
-    crop: CropRegion | None = None
-    camera: str = ""
-    dynamic_crop: DynamicCrop | None = None
-    """Follow the animal, within the crop: a frame's crop comes from the newest answered frame."""
 
 
 @dataclass(slots=True, eq=False)
@@ -101,17 +48,6 @@ class _Accepted:
     arrival_time_ns: int
     outcome: asyncio.Future[Outcome]
     behaviors: list[asyncio.Future[BehaviorAnswer]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    inputs: Sequence[tuple[NDArray[np.uint8], Placement]]
-    """One per selection."""
-    crops: tuple[CropRegion | None, ...]
-    """What each pose bundle looks at."""
-    begun: float
-    decoded: float
-    ready: float
 
 
 class LiveSession:
@@ -140,10 +76,7 @@ class LiveSession:
         self.credits = min(
             options.frames_in_flight or config.default_frames_in_flight, config.max_frames_in_flight
         )
-        self._config = config
         self._scheduler = scheduler
-        self._threads = threads
-        self._decode_jpeg = decode_jpeg
         self._clock = clock
         self._pose = [
             (position, one.loaded)
@@ -152,6 +85,18 @@ class LiveSession:
         ]
         self._followers = open_followers(
             options.dynamic_crop, [loaded.bundle.manifest for _, loaded in self._pose]
+        )
+        followers = dict(zip((at for at, _ in self._pose), self._followers or (), strict=False))
+        self._preparer = FramePreparer(
+            [
+                (one.loaded.bundle.manifest.input, followers.get(position))
+                for position, one in enumerate(options.selections)
+            ],
+            options.crop,
+            config.limits,
+            threads,
+            decode_jpeg=decode_jpeg,
+            clock=clock,
         )
         self._behavior = [
             (
@@ -171,6 +116,9 @@ class LiveSession:
             open_tracker(options.selections[position], stream.stride)
             for position, stream in self._behavior
         ]
+        self._watch = TriggerWatch(options.triggers, options.selections)
+        self._predictors = open_predictors(options.prediction, [one for _, one in self._pose])
+        self._has_capture_times: bool | None = None
         # Freshness needs short queues: one frame in work, the newest one waiting.
         self._max_in_work = self.credits if options.freshness == "all" else 1
         self._in_work = 0
@@ -180,12 +128,11 @@ class LiveSession:
         self._wake = asyncio.Event()
         self._finishing = False
         self._last_index = -1
-        self._size: tuple[int, int] | None = None
         self._counts = {"accepted": 0, "result": 0, "skipped": 0, "error": 0}
         self._ordered: list[asyncio.Queue[_Accepted | None]] = [
             asyncio.Queue() for _ in range(1 + len(self._behavior))
         ]  # bounded by the credits: nothing is accepted that has none
-        self._answers: asyncio.Queue[Outcome | LiveBehavior | None] = asyncio.Queue()
+        self._answers: asyncio.Queue[LiveAnswer | None] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._log = log.bind(session=session_id, camera=options.camera)
 
@@ -238,6 +185,7 @@ class LiveSession:
             [loop.create_future() for _ in self._behavior],
         )
         self._last_index = frame.frame_index
+        self._watch.begin(frame.frame_index, self._time_s(accepted))
         self._counts["accepted"] += 1
         self._unanswered += 1
         for queue in self._ordered:
@@ -256,8 +204,11 @@ class LiveSession:
             queue.put_nowait(None)
         self._wake.set()
 
-    async def answers(self) -> AsyncIterator[Outcome | LiveBehavior]:
-        """Yield outcomes and behavior answers, each kind in the order of the frames."""
+    async def answers(self) -> AsyncIterator[LiveAnswer]:
+        """Yield outcomes and behavior answers, each kind in the order of the frames.
+
+        A trigger that switches comes before the answer that made it.
+        """
         for _ in self._ordered:
             while (answer := await self._answers.get()) is not None:
                 yield answer
@@ -281,7 +232,7 @@ class LiveSession:
         while (accepted := await self._next()) is not None:
             self._in_work += 1
             try:
-                prepared = await self._prepare(accepted)
+                prepared = await self._preparer.prepare(accepted.frame)
             except EthostreamError as error:
                 self._fail(accepted, error)
             except Exception as error:  # a bug must cost this frame alone, not hang the stream
@@ -312,54 +263,7 @@ class LiveSession:
             stream.in_work < self._max_in_work + stream.look_ahead for _, stream in self._behavior
         )
 
-    async def _prepare(self, accepted: _Accepted) -> _Prepared:
-        begun = self._clock()
-        frame = accepted.frame
-        inline = isinstance(frame, ReadFrame) or (
-            frame.encoding in RAW_CHANNELS and len(frame.data) <= _INLINE_BYTES
-        )
-        if inline:
-            return self._read_and_resize(frame, begun, None)
-        pixels = None
-        if self._decode_jpeg and isinstance(frame, EncodedFrame) and frame.encoding == "jpeg":
-            try:
-                pixels = await self._decode_jpeg(frame.data)
-            except InvalidFrame as error:
-                raise type(error)(f"frame {frame.frame_index}: {error}") from error
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._threads, self._read_and_resize, frame, begun, pixels
-        )
-
-    def _read_and_resize(
-        self, frame: EncodedFrame | ReadFrame, begun: float, pixels: NDArray[np.uint8] | None
-    ) -> _Prepared:
-        if pixels is None:
-            pixels = read_frame(frame, self._config.limits)
-        size = (pixels.shape[1], pixels.shape[0])
-        if self._size is None:
-            self._size = size
-        elif size != self._size:
-            raise InvalidFrame(
-                f"frame {frame.frame_index} is {size[0]}x{size[1]} px, but the stream began with "
-                f"{self._size[0]}x{self._size[1]}; open a stream of its own for another size"
-            )
-        decoded = self._clock()
-        crop = (frame.crop if isinstance(frame, EncodedFrame) else None) or self.options.crop
-        crops: list[CropRegion | None] = [crop] * len(self.options.selections)
-        for (position, _), follower in zip(self._pose, self._followers or (), strict=False):
-            crops[position] = follower.crop(*size, crop)
-        made: dict[Any, tuple[NDArray[np.uint8], Placement]] = {}
-        inputs = []
-        for one, region in zip(self.options.selections, crops, strict=True):
-            spec = one.loaded.bundle.manifest.input
-            if (spec, region) not in made:
-                made[spec, region] = to_model_input(pixels, spec, region)
-            inputs.append(made[spec, region])
-        looked_at = tuple(crops[position] for position, _ in self._pose)
-        return _Prepared(inputs, looked_at, begun, decoded, self._clock())
-
-    def _begin(self, accepted: _Accepted, prepared: _Prepared) -> None:
+    def _begin(self, accepted: _Accepted, prepared: PreparedFrame) -> None:
         """Submit the frame to every pose graph and push it to every behavior stream."""
         index = accepted.frame.frame_index
         try:
@@ -382,7 +286,7 @@ class LiveSession:
         task.add_done_callback(self._tasks.remove)
 
     async def _complete(
-        self, accepted: _Accepted, prepared: _Prepared, poses: list[asyncio.Future[Answer]]
+        self, accepted: _Accepted, prepared: PreparedFrame, poses: list[asyncio.Future[Answer]]
     ) -> None:
         try:
             answers = [await one for one in poses]
@@ -411,7 +315,8 @@ class LiveSession:
             total=now - accepted.arrived,
             batch_size=slowest.batch_size if slowest else 0,
         )
-        self._settle(accepted, "result", poses=found, timings=timings, crops=prepared.crops)
+        crops = tuple(prepared.crops[position] for position, _ in self._pose)
+        self._settle(accepted, "result", poses=found, timings=timings, crops=crops)
 
     def _skip(self, accepted: _Accepted, reason: str) -> None:
         self._miss_behaviors(accepted)
@@ -459,7 +364,10 @@ class LiveSession:
 
     async def _emit_outcomes(self) -> None:
         while (accepted := await self._ordered[0].get()) is not None:
-            outcome = await accepted.outcome
+            outcome = self._predict(accepted, await accepted.outcome)
+            found = dict(outcome.poses)
+            for _, loaded in self._pose:
+                self._tell_triggers(accepted, loaded.key, found.get(loaded.key))
             self._answers.put_nowait(outcome)
             self._counts[outcome.kind] += 1
             metrics.FRAMES.labels("live", outcome.kind).inc()
@@ -474,7 +382,36 @@ class LiveSession:
             latency = self._clock() - accepted.arrived
             key, capture = stream.loaded.key, accepted.frame.capture_time_ns
             bouts = tracker.add(answer) if tracker is not None else ()
+            self._tell_triggers(accepted, key, answer)
             self._answers.put_nowait(
                 LiveBehavior(key, answer, capture, latency, stream.is_background(answer), bouts)
             )
         self._answers.put_nowait(None)
+
+    def _predict(self, accepted: _Accepted, outcome: Outcome) -> Outcome:
+        """Add where the keypoints are expected, where that was asked for."""
+        if self._predictors is None or not outcome.poses:
+            return outcome
+        time_s = self._time_s(accepted)
+        poses = tuple(
+            (key, predictor.see(time_s, found))
+            for predictor, (key, found) in zip(self._predictors, outcome.poses, strict=True)
+        )
+        return replace(outcome, poses=poses)
+
+    def _tell_triggers(
+        self, accepted: _Accepted, bundle: BundleVersion, answer: Poses | BehaviorAnswer | None
+    ) -> None:
+        for event in self._watch.tell(accepted.frame.frame_index, bundle, answer):
+            latency = self._clock() - accepted.arrived
+            capture = accepted.frame.capture_time_ns
+            self._answers.put_nowait(LiveTrigger(event, capture, latency))
+
+    def _time_s(self, accepted: _Accepted) -> float:
+        """When a frame was captured; where the camera does not tell, when it arrived."""
+        frame = accepted.frame
+        if isinstance(frame, ReadFrame):
+            return frame.pts_ns / 1e9
+        if self._has_capture_times is None:
+            self._has_capture_times = bool(frame.capture_time_ns)
+        return frame.capture_time_ns / 1e9 if self._has_capture_times else accepted.arrived

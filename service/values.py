@@ -97,6 +97,8 @@ class Poses:
     """(N, K, 2) px of the frame as sent."""
     confidence: NDArray[np.float32]
     """(N, K) in [0, 1]."""
+    predicted_xy: NDArray[np.float32] | None = None
+    """(N, K, 2) px where they are expected, where that was asked for; NaN where nothing is."""
 
 
 @dataclass(frozen=True, slots=True)

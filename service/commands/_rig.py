@@ -56,7 +56,7 @@ async def stream_recording(
             if isinstance(answer, BehaviorResult):
                 key = BundleVersion(answer.bundle, answer.version)
                 behaviors[key].append((answer, time.monotonic_ns()))
-            else:
+            elif isinstance(answer, FrameOutcome):
                 outcomes.append(answer)
                 if on_frame is not None:
                     on_frame(len(outcomes))

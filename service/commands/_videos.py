@@ -40,9 +40,10 @@ from service.results import (
 )
 from service.results.formats import write_derived
 from service.results.plan import PlannedVideo
-from service.results.provenance import describe_source, program_version
+from service.results.provenance import describe_source
 from service.results.video_results import ChunkLike
 from service.values import FrameStatus
+from service.version import program_version
 
 _TRAIL_FRAMES = 20
 

@@ -143,7 +143,8 @@ async def _analyze(
     from service.commands._analyzers import Finished, Started, open_remote
     from service.commands._rig import stream_recording
     from service.results import Provenance, RequestOptions, gather_results
-    from service.results.provenance import describe_source, program_version
+    from service.results.provenance import describe_source
+    from service.version import program_version
     from service.video.pyav import VideoFile
 
     source = await asyncio.to_thread(VideoFile, video)

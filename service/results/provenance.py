@@ -1,7 +1,6 @@
 """Where results come from: the video, the bundles that answered, and what was asked of them."""
 
 import hashlib
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -257,14 +256,6 @@ def same_work(
         return True
     found = _listing(video) if isinstance(video, PictureList) else file_sha256(video)
     return found == stored.source.sha256
-
-
-def program_version() -> str:
-    """Version of the installed program."""
-    try:
-        return importlib.metadata.version("ethostream-server")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _files(video: Path | PictureList) -> tuple[Path, ...]:

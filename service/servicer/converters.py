@@ -13,6 +13,7 @@ from ethostream.v1 import (
 from ethostream.v1 import (
     inference_service_pb2 as inference_pb2,
 )
+from numpy.typing import NDArray
 
 from service.archive import VideoFinished, VideoOptions, VideoStarted
 from service.bundle import Manifest
@@ -27,9 +28,12 @@ from service.errors import (
 )
 from service.frames import EncodedFrame, Encoding
 from service.outcomes import LiveBehavior, Outcome, Timings
+from service.prediction import Prediction
 from service.preprocess import CropRegion
 from service.repository import BundleStatus, LoadedBundle, Repository, Selection
-from service.session import Freshness, LiveSession, SessionOptions
+from service.servicer.triggers import to_triggers
+from service.session import LiveSession
+from service.session_options import Freshness, SessionOptions
 from service.values import (
     BoutEvent,
     BundleVersion,
@@ -115,7 +119,18 @@ def to_session_options(
         crop=to_crop(message.crop) if message.HasField("crop") else None,
         camera=message.camera,
         dynamic_crop=to_dynamic_crop(message),
+        triggers=to_triggers(message.triggers),
+        prediction=_to_prediction(message.prediction) if message.HasField("prediction") else None,
     )
+
+
+def _to_prediction(message: inference_pb2.ForwardPrediction) -> Prediction:
+    given = {
+        name: getattr(message, name)
+        for name in ("measurement_sd_px", "acceleration_sd_px_s2", "acceleration_time_s")
+        if message.HasField(name)
+    }
+    return Prediction(ahead_s=message.ahead_ms / 1e3, **given)
 
 
 def to_video_options(
@@ -383,15 +398,24 @@ def _pair(first: str, second: str) -> bundle_pb2.KeypointPair:
 
 
 def _from_poses(key: BundleVersion, poses: Poses, crop: CropRegion | None) -> pose_pb2.PoseResult:
-    x_px, y_px = np.moveaxis(poses.keypoints_xy, -1, 0).tolist()
     return pose_pb2.PoseResult(
         crop=frame_pb2.CropRegion(**dataclasses.asdict(crop)) if crop else None,
         bundle=from_key(key),
-        poses=[
-            pose_pb2.Pose(x_px=x, y_px=y, confidence=confidence)
-            for x, y, confidence in zip(x_px, y_px, poses.confidence.tolist(), strict=True)
-        ],
+        poses=_from_places(poses.keypoints_xy, poses.confidence),
+        predicted=None
+        if poses.predicted_xy is None
+        else _from_places(poses.predicted_xy, poses.confidence),
     )
+
+
+def _from_places(
+    keypoints_xy: NDArray[np.float32], confidences: NDArray[np.float32]
+) -> list[pose_pb2.Pose]:
+    x_px, y_px = np.moveaxis(keypoints_xy, -1, 0).tolist()
+    return [
+        pose_pb2.Pose(x_px=x, y_px=y, confidence=confidence)
+        for x, y, confidence in zip(x_px, y_px, confidences.tolist(), strict=True)
+    ]
 
 
 def _from_timings(timings: Timings) -> inference_pb2.StageTimings:

@@ -21,13 +21,14 @@ from service.errors import (
     InvalidRequest,
     Overloaded,
     SessionNotFound,
-    ShuttingDown,
 )
 from service.frames import ReadFrame
-from service.outcomes import LiveBehavior, Outcome
+from service.outcomes import LiveAnswer, LiveBehavior, LiveTrigger, Outcome
 from service.paths import resolve_below_roots
 from service.runtime import Runtime
 from service.servicer import converters
+from service.servicer.admission import Admission
+from service.servicer.triggers import from_trigger
 from service.session import LiveSession
 from service.uploads import UploadStore
 from service.values import ResultChunk, VideoFrame
@@ -44,7 +45,7 @@ class _UnarySession:
     """A session that lives across AnalyzeFrame calls."""
 
     session: LiveSession
-    answers: AsyncIterator[Outcome | LiveBehavior]
+    answers: AsyncIterator[LiveAnswer]
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One call at a time: a second one waits, so that frames stay in order."""
     expiry: asyncio.TimerHandle | None = None
@@ -53,20 +54,19 @@ class _UnarySession:
 class InferenceServicer(pb2_grpc.InferenceServiceServicer):
     """Owns what lives on the edge: open streams, unary sessions and uploads."""
 
-    def __init__(self, runtime: Runtime, uploads: UploadStore) -> None:
+    def __init__(self, runtime: Runtime, uploads: UploadStore, admission: Admission) -> None:
         self._runtime = runtime
         self._uploads = uploads
+        self._admission = admission
         self._limits = runtime.config.server
         self._roots = [Path(root) for root in runtime.config.video.roots]
-        self._streams = 0
         self._videos = 0
         self._unary: dict[str, _UnarySession] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._draining = asyncio.Event()
 
     async def drain(self) -> None:
         """Take no new streams and tell the open ones to end."""
-        self._draining.set()
+        self._admission.draining.set()
         for session_id in list(self._unary):
             await self._end_unary(session_id)
 
@@ -180,7 +180,7 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
         self, request: pb2.AnalyzeVideoRequest, context: "Context"
     ) -> AsyncIterator[pb2.AnalyzeVideoResponse]:
         """Analyze one video and stream its results in columns."""
-        self._refuse_while_draining()
+        self._admission.refuse_while_draining()
         source = request.WhichOneof("source")
         if source == "upload_id":
             path = self._uploads.path(request.upload_id)
@@ -215,22 +215,16 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
             await self._close_session(session)
 
     def _create_session(self, start: pb2.StreamStart) -> LiveSession:
-        self._refuse_while_draining()
-        if self._streams >= self._limits.max_streams:
-            raise Overloaded(
-                f"{self._streams} streams are open, which is this server's limit; "
-                "close one or try again later"
-            )
         options = converters.to_session_options(start, self._runtime.repository)
         session = self._runtime.live_session(secrets.token_hex(8), options)
+        self._admission.enter()
         if start.resumes_session_id:
             log.info("resumes", session=session.session_id, before=start.resumes_session_id)
-        self._streams += 1
         session.start()
         return session
 
     async def _close_session(self, session: LiveSession) -> None:
-        self._streams -= 1
+        self._admission.leave()
         await session.close()
 
     async def _read(
@@ -268,12 +262,7 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
 
         async def put_answers() -> None:
             async for answer in session.answers():
-                response = pb2.StreamFramesResponse()
-                if isinstance(answer, Outcome):
-                    response.outcome.CopyFrom(converters.from_outcome(answer))
-                else:
-                    response.behavior.CopyFrom(converters.from_behavior(answer))
-                await outgoing.put(response)
+                await outgoing.put(_to_response(answer))
             while not acknowledgements.empty():
                 chunk = acknowledgements.get_nowait()
                 await outgoing.put(pb2.StreamFramesResponse(chunk=chunk))
@@ -285,7 +274,7 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
                 await outgoing.put(pb2.StreamFramesResponse(chunk=chunk))
 
         async def put_drain_notice() -> None:
-            await self._draining.wait()
+            await self._admission.draining.wait()
             grace_ms = round(self._limits.drain_seconds * 1000)
             await outgoing.put(pb2.StreamFramesResponse(drain=pb2.DrainNotice(grace_ms=grace_ms)))
 
@@ -342,12 +331,8 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
                 due.discard(answer.bundle)
 
     def _begin_upload(self, start: pb2.UploadStart) -> str:
-        self._refuse_while_draining()
+        self._admission.refuse_while_draining()
         return self._uploads.begin(start.filename, start.size_bytes, start.sha256)
-
-    def _refuse_while_draining(self) -> None:
-        if self._draining.is_set():
-            raise ShuttingDown("this server is shutting down; connect to another or in a moment")
 
 
 class _ChunkReader:
@@ -366,7 +351,6 @@ class _ChunkReader:
         self._codec = ""
         self._last_chunk = -1
         self._frames = 0
-        self._capture_time_ns = 0
 
     @property
     def used(self) -> bool:
@@ -390,8 +374,7 @@ class _ChunkReader:
                 "increasing chunk_index"
             )
         self._last_chunk = chunk.chunk_index
-        self._capture_time_ns = chunk.capture_time_ns
-        decoded = await self._decoder.feed(chunk.data)
+        decoded = await self._decoder.feed(chunk.data, pts_ns=chunk.capture_time_ns)
         await self._offer(decoded.frames)
         self._acknowledgements.put_nowait(
             pb2.ChunkAcknowledgement(
@@ -414,14 +397,26 @@ class _ChunkReader:
 
     async def _offer(self, frames: list[VideoFrame]) -> None:
         for frame in frames:
-            await self._session.offer(
-                ReadFrame(self._frames, self._capture_time_ns, frame.pts_ns, frame.pixels)
-            )
+            # Its time is that of the chunk in which it began: a byte stream has none of its own.
+            await self._session.offer(ReadFrame(self._frames, frame.pts_ns, 0, frame.pixels))
             self._frames += 1
 
 
-def _add(answer: Outcome | LiveBehavior, response: pb2.AnalyzeFrameResponse) -> None:
-    if isinstance(answer, Outcome):
-        response.outcome.CopyFrom(converters.from_outcome(answer))
-    else:
-        response.behaviors.append(converters.from_behavior(answer))
+def _add(answer: LiveAnswer, response: pb2.AnalyzeFrameResponse) -> None:
+    match answer:
+        case Outcome():
+            response.outcome.CopyFrom(converters.from_outcome(answer))
+        case LiveBehavior():
+            response.behaviors.append(converters.from_behavior(answer))
+        case LiveTrigger():
+            response.triggers.append(from_trigger(answer))
+
+
+def _to_response(answer: LiveAnswer) -> pb2.StreamFramesResponse:
+    match answer:
+        case Outcome():
+            return pb2.StreamFramesResponse(outcome=converters.from_outcome(answer))
+        case LiveBehavior():
+            return pb2.StreamFramesResponse(behavior=converters.from_behavior(answer))
+        case LiveTrigger():
+            return pb2.StreamFramesResponse(trigger=from_trigger(answer))

@@ -21,7 +21,7 @@ from service.outcomes import Outcome
 from service.preprocess import CropRegion
 from service.repository import LoadedBundle, Selection
 from service.runtime import Runtime, local_runtime
-from service.session import SessionOptions
+from service.session_options import SessionOptions
 from service.simulation import Recording, SimulationSettings, simulate
 from service.values import Poses, ResultChunk
 from service.video.pyav import VideoFile

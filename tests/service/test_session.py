@@ -10,10 +10,23 @@ import pytest
 from service.engine import FakeEngine
 from service.errors import FrameOutOfOrder, InvalidRequest
 from service.frames import EncodedFrame
-from service.outcomes import LiveBehavior, Outcome
+from service.outcomes import LiveBehavior, LiveTrigger, Outcome
+from service.prediction import Prediction
 from service.repository import Selection
 from service.scheduler import Graph
-from service.session import LiveSession, SessionConfig, SessionOptions
+from service.session import LiveSession
+from service.session_options import SessionConfig, SessionOptions
+from service.triggers import (
+    AllOf,
+    Circle,
+    InRegion,
+    Keypoint,
+    Polygon,
+    Probability,
+    Speed,
+    Trigger,
+    ValueRange,
+)
 from service.values import BehaviorStatus
 from tests.service.conftest import CENTERED
 
@@ -118,6 +131,103 @@ async def test_the_end_of_a_stream_answers_the_frames_that_waited_for_later_ones
     _, behaviors = await run(session, [raw(index) for index in range(30)])
     assert [one.answer.frame_index for one in behaviors] == list(range(30))
     assert {one.answer.status for one in behaviors} == {BehaviorStatus.OK}
+
+
+async def test_triggers_switch_before_the_answer_that_made_them(
+    open_session, pose_bundle, behavior_bundle
+):
+    dot = Keypoint(name="dot")
+    inside = InRegion(dot, Polygon(((40, 0), (80, 0), (80, 60), (40, 60))))
+    bright = Probability(behavior="bright", probability=ValueRange(at_least=0.5))
+    session = open_session(
+        pose_bundle,
+        behavior_bundle(),
+        triggers=(
+            Trigger(name="inside", condition=inside, frames_on=2),
+            Trigger(name="fast", condition=Speed(dot, ValueRange(at_least=1000))),
+            Trigger(name="both", condition=AllOf((inside, bright))),
+        ),
+    )
+
+    async def send() -> None:
+        for index in range(10):  # in the region in frames 3 to 6, at 100 frames/s
+            x = 50 if 3 <= index <= 6 else 20
+            await session.offer(raw(index, x=x, capture_time_ns=10_000_000 * (index + 1)))
+        session.finish()
+
+    sending = asyncio.create_task(send())
+    answers = [answer async for answer in session.answers()]
+    await sending
+    await session.close()
+    told = [one for one in answers if isinstance(one, LiveTrigger)]
+    switched = {
+        name: [(one.event.kind, one.event.frame_index) for one in told if one.event.trigger == name]
+        for name in ("inside", "fast", "both")
+    }
+    assert switched == {
+        "inside": [("on", 4), ("off", 7)],
+        "fast": [("on", 3), ("off", 4), ("on", 7), ("off", 8)],  # 30 px in 10 ms
+        "both": [("on", 3), ("off", 7)],
+    }
+    for one in told:
+        assert one.capture_time_ns == 10_000_000 * (one.event.frame_index + 1)
+        assert one.latency_seconds > 0
+        place = answers.index(one)
+        later = [
+            answer
+            for answer in answers[place:]
+            if (isinstance(answer, Outcome) and answer.frame_index == one.event.frame_index)
+            or (
+                isinstance(answer, LiveBehavior)
+                and answer.answer.frame_index == one.event.frame_index
+            )
+        ]
+        assert later
+
+
+async def test_outcomes_say_where_keypoints_will_be_and_triggers_look_there(
+    open_session, pose_bundle
+):
+    ahead = InRegion(Keypoint(name="dot", predicted=True), Polygon(((60, 0), (95, 0), (95, 60))))
+    session = open_session(
+        pose_bundle,
+        prediction=Prediction(ahead_s=0.1),
+        triggers=(Trigger(name="ahead", condition=ahead),),
+    )
+
+    async def send() -> None:
+        for index in range(25):  # 2 px a frame at 100 frames/s: 200 px/s
+            await session.offer(raw(index, x=2 * index, capture_time_ns=10_000_000 * (index + 1)))
+        session.finish()
+
+    sending = asyncio.create_task(send())
+    answers = [answer async for answer in session.answers()]
+    await sending
+    await session.close()
+    last = [one for one in answers if isinstance(one, Outcome)][-1]
+    ((_, poses),) = last.poses
+    assert poses.predicted_xy[0, 0, 0] == pytest.approx(poses.keypoints_xy[0, 0, 0] + 20, abs=4)
+    (told,) = [one for one in answers if isinstance(one, LiveTrigger)]
+    assert told.event.kind == "on"
+    assert 15 <= told.event.frame_index <= 24  # before it is there, in frame 30
+
+
+async def test_a_frame_that_fails_switches_its_triggers_off(open_session, pose_bundle):
+    anywhere = InRegion(Keypoint(name="dot"), Circle(x_px=0, y_px=0, radius_px=1000))
+    session = open_session(pose_bundle, triggers=(Trigger(name="seen", condition=anywhere),))
+    frames = [raw(0), raw(1, data=b""), raw(2)]
+
+    async def send() -> None:
+        for frame in frames:
+            await session.offer(frame)
+        session.finish()
+
+    sending = asyncio.create_task(send())
+    answers = [answer async for answer in session.answers()]
+    await sending
+    await session.close()
+    told = [one.event for one in answers if isinstance(one, LiveTrigger)]
+    assert [(one.kind, one.frame_index) for one in told] == [("on", 0), ("off", 1), ("on", 2)]
 
 
 @pytest.mark.parametrize(
@@ -234,7 +344,7 @@ def test_a_stream_needs_bundles_each_once(scheduler, pose_bundle):
 
 
 async def test_a_bug_costs_its_frame_and_hangs_nothing(open_session, pose_bundle, monkeypatch):
-    from service import session as module
+    from service import preparation as module
 
     real = module.to_model_input
 

@@ -10,7 +10,8 @@ import pytest
 from service.errors import FrameTooLarge, InvalidConfig, InvalidFrame
 from service.frames import EncodedFrame
 from service.repository import Selection
-from service.session import LiveSession, SessionConfig, SessionOptions
+from service.session import LiveSession
+from service.session_options import SessionConfig, SessionOptions
 from service.video.base import VideoLimits
 from service.video.still import decode_still
 from tests.service.video.barcode import draw_barcode, read_barcode

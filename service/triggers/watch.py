@@ -1,0 +1,217 @@
+"""Follows the answers of one stream and says when triggers switch."""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from service.repository import Selection
+from service.triggers.conditions import (
+    AllOf,
+    Angle,
+    AnyOf,
+    Circle,
+    Condition,
+    Distance,
+    InRegion,
+    Keypoint,
+    Not,
+    Polygon,
+    Probability,
+    Speed,
+    Trigger,
+    TriggerEvent,
+    check_triggers,
+    find_selection,
+    keypoints,
+    parts,
+)
+from service.values import BehaviorAnswer, BundleVersion, Poses
+
+_Point = tuple[float, float]
+_Answers = dict[BundleVersion, Poses | BehaviorAnswer | None]
+"""What the bundles that a trigger looks at say of a frame; None: no answer."""
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A frame of which a trigger waits for answers."""
+
+    index: int
+    time_s: float
+    answers: _Answers = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _State:
+    """Where one trigger stands."""
+
+    trigger: Trigger
+    bundles: frozenset[BundleVersion]
+    waiting: deque[_Frame] = field(default_factory=deque)
+    last_seen: dict[int, tuple[_Point, float]] = field(default_factory=dict)
+    """Of each `Speed`, by its id: the newest place of its keypoint, and when it was there."""
+    is_on: bool = False
+    run: int = 0
+    """Frames in a row that speak for switching."""
+
+
+class TriggerWatch:
+    """The triggers of one stream.
+
+    Every accepted frame is announced by `begin`, in order; then each bundle's answer to it is
+    told once, in the order of the frames: a trigger decides on a frame when it has all answers.
+    """
+
+    def __init__(self, triggers: Sequence[Trigger], selections: Sequence[Selection]) -> None:
+        """Take the triggers.
+
+        Raises:
+            InvalidRequest: see `check_triggers`.
+        """
+        check_triggers(triggers, selections)
+        self._selections = selections
+        self._states = [_State(one, self._bundles(one)) for one in triggers]
+
+    def begin(self, frame_index: int, time_s: float) -> None:
+        """Take a new frame.
+
+        Args:
+            frame_index: its number.
+            time_s: when it was captured, on any clock that runs evenly.
+        """
+        for state in self._states:
+            state.waiting.append(_Frame(frame_index, time_s))
+
+    def tell(
+        self, frame_index: int, bundle: BundleVersion, answer: Poses | BehaviorAnswer | None
+    ) -> tuple[TriggerEvent, ...]:
+        """Take what a bundle says of a frame; return what switches by it.
+
+        Args:
+            frame_index: the frame.
+            bundle: one of the stream.
+            answer: None where the frame was left out or failed.
+        """
+        events: list[TriggerEvent] = []
+        for state in self._states:
+            if bundle not in state.bundles:
+                continue
+            for frame in state.waiting:
+                if frame.index == frame_index:
+                    frame.answers[bundle] = answer
+                    break
+            while state.waiting and len(state.waiting[0].answers) == len(state.bundles):
+                frame = state.waiting.popleft()
+                if (event := self._step(state, frame)) is not None:
+                    events.append(event)
+        return tuple(events)
+
+    def _bundles(self, trigger: Trigger) -> frozenset[BundleVersion]:
+        conditions = list(parts(trigger.condition))
+        pose = [point.bundle for one in conditions for point in keypoints(one)]
+        behavior = [one.bundle for one in conditions if isinstance(one, Probability)]
+        return frozenset(
+            [find_selection(one, self._selections, "pose").loaded.key for one in pose]
+            + [find_selection(one, self._selections, "behavior").loaded.key for one in behavior]
+        )
+
+    def _step(self, state: _State, frame: _Frame) -> TriggerEvent | None:
+        trigger = state.trigger
+        # All parts are looked at, whatever the others say: a speed must see every frame.
+        holds = self._judge(trigger.condition, state, frame) is True
+        state.run = state.run + 1 if holds != state.is_on else 0
+        if state.run < (trigger.frames_off if state.is_on else trigger.frames_on):
+            return None
+        state.is_on, state.run = not state.is_on, 0
+        return TriggerEvent(trigger.name, "on" if state.is_on else "off", frame.index)
+
+    def _judge(self, condition: Condition, state: _State, frame: _Frame) -> bool | None:
+        """Whether a condition holds; None where it is not known."""
+        match condition:
+            case InRegion(keypoint, region):
+                point = self._find(keypoint, frame)
+                return None if point is None else _is_inside(point, region)
+            case Distance(first, second, px):
+                ends = self._find(first, frame), self._find(second, frame)
+                if ends[0] is None or ends[1] is None:
+                    return None
+                return px.holds(math.dist(ends[0], ends[1]))
+            case Angle(first, vertex, second, deg):
+                found = [self._find(one, frame) for one in (first, vertex, second)]
+                angle = _angle_deg(*found) if None not in found else None  # type: ignore[arg-type]
+                return None if angle is None else deg.holds(angle)
+            case Speed(keypoint, px_per_s):
+                speed = self._speed(condition, self._find(keypoint, frame), state, frame.time_s)
+                return None if speed is None else px_per_s.holds(speed)
+            case Probability():
+                value = self._probability(condition, frame)
+                return None if value is None else condition.probability.holds(value)
+            case Not(inner):
+                held = self._judge(inner, state, frame)
+                return None if held is None else not held
+            case AllOf(conditions):
+                held_all = [self._judge(one, state, frame) for one in conditions]
+                return False if False in held_all else None if None in held_all else True
+            case AnyOf(conditions):
+                held_any = [self._judge(one, state, frame) for one in conditions]
+                return True if True in held_any else None if None in held_any else False
+
+    def _find(self, keypoint: Keypoint, frame: _Frame) -> _Point | None:
+        """Where a keypoint is, px; None where it was not found."""
+        loaded = find_selection(keypoint.bundle, self._selections, "pose").loaded
+        poses, spec = frame.answers[loaded.key], loaded.bundle.manifest.pose
+        if not isinstance(poses, Poses) or spec is None:
+            return None
+        place = keypoint.animal, spec.keypoints.index(keypoint.name)
+        if keypoint.predicted:
+            places = poses.predicted_xy
+            is_found = places is not None
+        else:
+            least = keypoint.min_confidence
+            least = spec.confidence_cutoff if least is None else least
+            places, is_found = poses.keypoints_xy, float(poses.confidence[place]) >= least
+        if places is None or not is_found:
+            return None
+        x_px, y_px = places[place].tolist()
+        return (x_px, y_px) if math.isfinite(x_px + y_px) else None
+
+    def _probability(self, condition: Probability, frame: _Frame) -> float | None:
+        loaded = find_selection(condition.bundle, self._selections, "behavior").loaded
+        answer, spec = frame.answers[loaded.key], loaded.bundle.manifest.behavior
+        if not isinstance(answer, BehaviorAnswer) or answer.probabilities is None or spec is None:
+            return None
+        return float(answer.probabilities[spec.behaviors.index(condition.behavior)])
+
+    @staticmethod
+    def _speed(
+        condition: Speed, point: _Point | None, state: _State, time_s: float
+    ) -> float | None:
+        """The speed of a keypoint since it was last found, px/s."""
+        if point is None:
+            return None
+        last = state.last_seen.get(id(condition))
+        state.last_seen[id(condition)] = (point, time_s)
+        if last is None or time_s <= last[1]:
+            return None
+        return math.dist(point, last[0]) / (time_s - last[1])
+
+
+def _is_inside(point: _Point, region: Polygon | Circle) -> bool:
+    if isinstance(region, Circle):
+        return math.dist(point, (region.x_px, region.y_px)) <= region.radius_px
+    corners = np.array(region.corners_xy, np.float32)
+    return bool(cv2.pointPolygonTest(corners, point, measureDist=False) >= 0)
+
+
+def _angle_deg(first: _Point, vertex: _Point, second: _Point) -> float | None:
+    """The angle at `vertex`; None where a side has no length."""
+    one = first[0] - vertex[0], first[1] - vertex[1]
+    other = second[0] - vertex[0], second[1] - vertex[1]
+    if not (any(one) and any(other)):
+        return None
+    cross, dot = one[0] * other[1] - one[1] * other[0], one[0] * other[0] + one[1] * other[1]
+    return abs(math.degrees(math.atan2(cross, dot)))
