@@ -37,12 +37,12 @@ def run(words: str, address: str, capsys, bundles: dict[str, str], **given: obje
 
 
 def test_every_program_of_the_guide_is_run_here():
-    assert len(PROGRAMS) == 4
+    assert len(PROGRAMS) == 5
 
 
 def test_the_stream_answers_every_frame(vectors, capsys):
     camera = [np.full((48, 64), level, np.uint8) for level in (10, 20, 30)]
-    counts, *poses = run("stream.send(image)", vectors.address, capsys, VECTORS, camera=camera)
+    counts, *poses = run("# waits while", vectors.address, capsys, VECTORS, camera=camera)
     assert "results=3" in counts
     assert [int(line.split()[0]) for line in poses] == [0, 1, 2]
 
@@ -53,6 +53,16 @@ def test_the_stream_of_chunks_answers_every_picture(vectors, capsys):
     counts, *damage = run("send_chunk", vectors.address, capsys, VECTORS, encoder=encoder)
     assert "chunks_acknowledged=8" in counts
     assert damage
+
+
+def test_the_trigger_switches_with_the_third_frame_in_its_region(vectors, capsys):
+    camera = [np.full((480, 640), 40, np.uint8) for _ in range(12)]
+    for number, image in enumerate(camera):
+        x_px = 280 if 2 <= number <= 6 else 20
+        image[200:280, x_px : x_px + 80] = 250
+    names = {**VECTORS, "snout": "bright"}
+    lines = run("TriggerEvent", vectors.address, capsys, names, camera=camera)
+    assert lines == ["reward 4"]
 
 
 def test_the_session_gives_all_behavior_results(vectors, capsys):
