@@ -58,8 +58,8 @@ def serving(
     thread = threading.Thread(target=loop.run_forever, name="server under test")
     thread.start()
     made = Server(config)
-    asyncio.run_coroutine_threadsafe(made.start(), loop).result(TIMEOUT_S)
     try:
+        asyncio.run_coroutine_threadsafe(made.start(), loop).result(TIMEOUT_S)
         with grpc.insecure_channel(f"127.0.0.1:{made.port}") as channel:
             yield Served(made, loop, channel)
     finally:
