@@ -7,6 +7,7 @@ half to even.
 
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import cv2
@@ -54,6 +55,7 @@ class Placement:
         return np.array([self.offset_x_px, self.offset_y_px], np.float32)
 
 
+@lru_cache(maxsize=64)
 def place(
     frame_width_px: int, frame_height_px: int, spec: InputSpec, crop: CropRegion | None = None
 ) -> Placement:

@@ -411,7 +411,7 @@ def _from_poses(key: BundleVersion, poses: Poses, crop: CropRegion | None) -> po
 def _from_places(
     keypoints_xy: NDArray[np.float32], confidences: NDArray[np.float32]
 ) -> list[pose_pb2.Pose]:
-    x_px, y_px = np.moveaxis(keypoints_xy, -1, 0).tolist()
+    x_px, y_px = keypoints_xy[..., 0].tolist(), keypoints_xy[..., 1].tolist()
     return [
         pose_pb2.Pose(x_px=x, y_px=y, confidence=confidence)
         for x, y, confidence in zip(x_px, y_px, confidences.tolist(), strict=True)
