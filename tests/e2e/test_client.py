@@ -66,6 +66,19 @@ def test_a_followed_animal_is_found_with_the_crop_told_and_behavior_unchanged(se
             np.testing.assert_allclose(one.probabilities, other.probabilities, atol=0.02)
 
 
+def test_a_stream_tells_the_age_of_frames_and_the_offset_of_the_clocks(server, recordings):
+    frames = read_frames(recordings / "short.mp4")[:10]
+    with ethostream.Client(server.address) as client, client.stream(POSE) as stream:
+        assert stream.clock is None
+        for pixels in frames:
+            stream.send(pixels)
+        stream.finish()
+        outcomes = list(stream)
+        clock = stream.clock
+    assert all(one.age_ns >= one.round_trip_ns > one.timings.total_ns for one in outcomes)
+    assert abs(clock.offset_ns) <= clock.error_ns + 1_000_000  # client and server share one clock
+
+
 def test_bouts_of_a_live_stream_are_those_of_its_answers(server, recordings):
     frames = read_frames(recordings / "short.mp4")
     shortest = {"locomotion": 3, "wall_contact": 3}

@@ -1,14 +1,18 @@
 """Settles what a server answers with the account of a live stream."""
 
+import time
 from collections.abc import Iterable
 
 from ethostream import messages
+from ethostream.clock import ClockEstimator
 from ethostream.ledger import Answer, BehaviorBundle, Ledger
 from ethostream.v1 import inference_service_pb2 as pb
 from ethostream.values import BundleInfo, BundleVersion
 
 
-def settle(response: pb.StreamFramesResponse, ledger: Ledger) -> list[Answer]:
+def settle(
+    response: pb.StreamFramesResponse, ledger: Ledger, clock: ClockEstimator
+) -> list[Answer]:
     """The answers that may be delivered after an outcome, behavior result or acknowledgement.
 
     Frames get the numbers of this client, which go on over broken connections.
@@ -18,7 +22,9 @@ def settle(response: pb.StreamFramesResponse, ledger: Ledger) -> list[Answer]:
         outcome = response.outcome
         outcome.frame_index = ledger.number(outcome.frame_index, outcome.capture_time_ns)
         round_trip_ns = ledger.round_trip_ns(outcome.frame_index)
-        return ledger.settle(messages.outcome(outcome, round_trip_ns))
+        answer = messages.outcome(outcome, round_trip_ns)
+        clock.see(answer, time.time_ns())
+        return ledger.settle(answer)
     if kind == "behavior":
         result = response.behavior
         result.frame_index = ledger.number(result.frame_index, result.capture_time_ns)

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 from ethostream.analysis import AsyncAnalysis
 from ethostream.channel import TlsOptions
 from ethostream.client import AsyncClient
+from ethostream.clock import ClockOffset
 from ethostream.ledger import Answer, LedgerCounts
 from ethostream.live import AsyncLiveStream
 from ethostream.session import AsyncFrameSession
@@ -133,6 +134,11 @@ class LiveStream(_Blocking[AsyncLiveStream]):
     def credits(self) -> int:
         """Frames that may be in flight."""
         return self._inner.credits
+
+    @property
+    def clock(self) -> ClockOffset | None:
+        """How far the server's clock is ahead of this one; None before the first answer."""
+        return self._inner.clock
 
     @property
     def reconnects(self) -> int:

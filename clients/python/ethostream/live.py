@@ -16,6 +16,7 @@ from ethostream._settle import behavior_bundles, settle
 from ethostream._signal import Signal
 from ethostream._silence import Silence
 from ethostream._status import StatusRecord
+from ethostream.clock import ClockEstimator, ClockOffset
 from ethostream.errors import (
     EthostreamError,
     InvalidFrame,
@@ -60,6 +61,7 @@ class AsyncLiveStream:
         options.start("")  # a wrong option is told here, not when connecting
         self._ledger = Ledger()
         self._answers = AnswerQueue(lambda: len(self._ledger))
+        self._clock = ClockEstimator()
         self._changed = Signal()  # credits, connection or intention changed
         self._outbox: deque[pb.StreamFramesRequest] = deque()  # no longer than the credits
         self._next_index = 0  # of the next frame, or of the next chunk
@@ -78,6 +80,11 @@ class AsyncLiveStream:
         """Frames that may be in flight."""
         self.reconnects = 0
         """How often the connection was made again."""
+
+    @property
+    def clock(self) -> ClockOffset | None:
+        """How far the server's clock is ahead of this one; None before the first answer."""
+        return self._clock.offset
 
     @property
     def ledger(self) -> LedgerCounts:
@@ -320,7 +327,7 @@ class AsyncLiveStream:
             self._is_draining = True
         elif kind != "ended":
             self._reconnect.works()
-            self._answers.push(settle(response, self._ledger))
+            self._answers.push(settle(response, self._ledger, self._clock))
         self._changed.notify()
 
     def _start(self, started: pb.StreamStarted) -> None:

@@ -1,5 +1,6 @@
 """The one place that turns protobuf messages into the client's values and back."""
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -143,6 +144,7 @@ def outcome(message: inference_service_pb2.FrameOutcome, round_trip_ns: int) -> 
         timings=_timings(message.timings),
         arrival_time_ns=message.arrival_time_ns,
         round_trip_ns=round_trip_ns,
+        age_ns=time.time_ns() - message.capture_time_ns,
     )
 
 

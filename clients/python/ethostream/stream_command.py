@@ -191,7 +191,7 @@ class _Reader(threading.Thread):
     def summary(self) -> dict[str, Any]:
         """Counts and latency."""
         seconds = time.monotonic() - self._begin
-        counts = self._stream.ledger
+        counts, clock = self._stream.ledger, self._stream.clock
         return {
             "kind": "summary",
             "accepted": counts.accepted,
@@ -204,6 +204,8 @@ class _Reader(threading.Thread):
             "frames_per_s": round((counts.accepted - counts.in_flight) / seconds, 2),
             "p50_ms": self._percentile_ms(50),
             "p99_ms": self._percentile_ms(99),
+            "clock_offset_ms": None if clock is None else round(clock.offset_ns / 1e6, 3),
+            "clock_error_ms": None if clock is None else round(clock.error_ns / 1e6, 3),
         }
 
     def _take(self, answer: Answer) -> None:

@@ -230,6 +230,9 @@ class FrameOutcome:
     """When the frame arrived, on the server's wall clock, ns since 1970; 0 where it did not."""
     round_trip_ns: int = 0
     """From `send` until this answer was here, ns on this machine's monotonic clock."""
+    age_ns: int = 0
+    """From the frame's capture until this answer was here, ns. It means something where capture
+    times are of this machine's wall clock, as by default."""
 
 
 @dataclass(frozen=True, slots=True)
