@@ -34,6 +34,7 @@ _REMEDIES = {
     "maps": _TRAINING,
     "evaluate": _TRAINING,
     "export": _TRAINING,
+    "bench": _CLIENT,
     "stream": _CLIENT,
 }
 """What each known subcommand needs where its part is missing."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ethostream.blocking import Client, LiveStream
-from ethostream.channel import TlsOptions
+from ethostream.blocking import LiveStream
+from ethostream.connection_options import add_connection_options, open_client
 from ethostream.errors import InvalidRequest, SourceLost
 from ethostream.ledger import Answer
 from ethostream.recording import Recorder, answer_line
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="camera index or device, address such as rtsp://HOST/PATH, video file, or folder of "
         "JPEG or PNG files",
     )
-    add("--server", default="127.0.0.1:50051", metavar="HOST:PORT", help="the server")
+    add_connection_options(parser)
     add(
         "--model",
         action="append",
@@ -75,22 +75,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--camera", default="", help="name of the camera for the server's logs and metrics")
     add("--record", type=Path, default=None, metavar="DIR", help="keep video and results in DIR")
     add("--record-codec", choices=("ffv1", "h264"), default="ffv1", help="ffv1 keeps every bit")
-    add("--token-file", type=Path, default=None, help="file that holds the token")
-    add("--tls", action="store_true", help="use TLS; implied by the next option")
-    add("--tls-root", type=Path, default=None, metavar="PEM", help="who signed the server")
     add("--json", action="store_true", help="print every answer as one line of JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Stream the source to its end, or until Ctrl-C."""
-    token = _token(arguments.token_file)
-    tls = TlsOptions(arguments.tls_root) if arguments.tls or arguments.tls_root else None
     color: SourceColor = arguments.color
     source = open_source(arguments.source, color=color, rate_hz=arguments.rate or 0.0)
     rate_hz = source.frame_rate_hz if arguments.rate is None else arguments.rate
     encoder = None if arguments.jpeg is None else _JpegEncoder(arguments.jpeg)
     with ExitStack() as stack:
-        client = stack.enter_context(Client(arguments.server, token=token, tls=tls))
+        client = stack.enter_context(open_client(arguments))
         stream = stack.enter_context(
             client.stream(
                 arguments.model,
@@ -307,15 +302,6 @@ def _show_summary(summary: dict[str, Any], *, is_json: bool) -> None:
         "{lost} lost; {frames_per_s} frames/s, p50 {p50_ms} ms, p99 {p99_ms} ms, "
         "{reconnects} reconnects\n".format(**summary)
     )
-
-
-def _token(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise InvalidRequest(f"cannot read the token file {path}: {error.strerror}") from error
 
 
 def _not_negative(text: str) -> float:
