@@ -59,7 +59,8 @@ def test_the_package_has_the_version_of_the_python_client_and_no_address():
 @pytest.mark.usefixtures("installed")
 def test_the_generated_code_is_what_the_protos_give(tmp_path):
     buf = Path(sys.executable).with_name("buf")
-    run(str(buf), "generate", "--output", str(tmp_path), "../../protos")
+    protos = ("../../protos", "--path", "../../protos/ethostream")
+    run(str(buf), "generate", "--output", str(tmp_path), *protos)
     found = {path.name: path.read_text() for path in tmp_path.rglob("*.ts")}
     folder = PACKAGE / "src" / "generated"
     assert found == {path.name: path.read_text() for path in folder.rglob("*.ts")}
