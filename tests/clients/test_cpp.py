@@ -190,13 +190,15 @@ def test_stream_folder_prints_poses_with_latency(examples, address, tmp_path):
 
 @pytest.mark.full
 def test_stream_folder_tells_what_went_wrong(examples, address, tmp_path):
-    (tmp_path / "0.txt").write_text("no image")
-    command = [examples / "stream_folder", tmp_path, address]
-    for more, words in (
-        (["cat"], "NOT_FOUND: the bundle 'cat' is not loaded; loaded are"),
-        (["vector-points"], "INVALID_ARGUMENT: 8 bytes that begin neither like JPEG"),
+    for name, content in (("gray/0.pgm", b"P5 4 2 255\n" + bytes(8)), ("text/0.txt", b"no image")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(content)
+    for folder, bundle, words in (
+        ("gray", "cat", "NOT_FOUND: the bundle 'cat' is not loaded; loaded are"),
+        ("text", "vector-points", "INVALID_ARGUMENT: 8 bytes that begin neither like JPEG"),
     ):
-        done = subprocess.run([*command, *more], capture_output=True, check=False, timeout=TESTS_S)
+        command = [examples / "stream_folder", tmp_path / folder, address, bundle]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=TESTS_S)
         assert done.returncode == 1
         assert done.stderr.decode().startswith(words)
 
