@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethostream.blocking import LiveStream
-from ethostream.connection_options import add_connection_options, open_client
 from ethostream.errors import EthostreamError, InvalidRequest
+from ethostream.stream_options import add_stream_options, open_client
 from ethostream.values import FrameOutcome, StageTimings
 
 SUMMARY = "measure where the time of a frame goes between this machine and a server"
@@ -36,15 +36,8 @@ _ROWS = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    add_connection_options(parser)
+    add_stream_options(parser)
     add = parser.add_argument
-    add(
-        "--model",
-        action="append",
-        required=True,
-        metavar="NAME[@VERSION]",
-        help="bundle to run; repeat for several",
-    )
     add("--size", default="640x480", metavar="WxH", help="of the frames, px (default: 640x480)")
     add("--color", choices=("gray", "rgb"), default="gray", help="default: gray")
     add("--frames", type=int, default=300, help="that count (default: 300)")

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from ethostream.blocking import LiveStream
-from ethostream.connection_options import add_connection_options, open_client
 from ethostream.errors import InvalidRequest, SourceLost
 from ethostream.ledger import Answer
 from ethostream.recording import Recorder, answer_line
 from ethostream.sources import Source, SourceColor, open_source, require_av
+from ethostream.stream_options import add_stream_options, open_client
 from ethostream.values import BehaviorResult, DynamicCrop, FrameOutcome
 
 SUMMARY = "send a camera, a video file or an image folder to a server as a live stream"
@@ -34,14 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="camera index or device, address such as rtsp://HOST/PATH, video file, or folder of "
         "JPEG or PNG files",
     )
-    add_connection_options(parser)
-    add(
-        "--model",
-        action="append",
-        required=True,
-        metavar="NAME[@VERSION]",
-        help="bundle to run; repeat for several",
-    )
+    add_stream_options(parser)
     add(
         "--rate",
         type=_not_negative,

@@ -1,4 +1,4 @@
-"""The options by which commands reach a server."""
+"""The options by which commands reach the bundles of a server."""
 
 import argparse
 from pathlib import Path
@@ -8,10 +8,17 @@ from ethostream.channel import TlsOptions
 from ethostream.errors import InvalidRequest
 
 
-def add_connection_options(parser: argparse.ArgumentParser) -> None:
-    """Add address, token and TLS."""
+def add_stream_options(parser: argparse.ArgumentParser) -> None:
+    """Add address, bundles, token and TLS."""
     add = parser.add_argument
     add("--server", default="127.0.0.1:50051", metavar="HOST:PORT", help="the server")
+    add(
+        "--model",
+        action="append",
+        required=True,
+        metavar="NAME[@VERSION]",
+        help="bundle to run; repeat for several",
+    )
     add("--token-file", type=Path, default=None, help="file that holds the token")
     add("--tls", action="store_true", help="use TLS; implied by the next option")
     add("--tls-root", type=Path, default=None, metavar="PEM", help="who signed the server")
