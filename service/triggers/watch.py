@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -34,6 +35,17 @@ from service.values import BehaviorAnswer, BundleVersion, Poses
 _Point = tuple[float, float]
 _Answers = dict[BundleVersion, Poses | BehaviorAnswer | None]
 """What the bundles that a trigger looks at say of a frame; None: no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an answer of a bundle holds what a condition asks for."""
+
+    bundle: BundleVersion
+    index: tuple[int, ...]
+    """(animal, keypoint) of poses, (behavior,) of probabilities."""
+    min_confidence: float = 0.0
+    """From which a keypoint counts as found."""
 
 
 @dataclass(slots=True)
@@ -74,6 +86,7 @@ class TriggerWatch:
         """
         check_triggers(triggers, selections)
         self._selections = selections
+        self._places: dict[Keypoint | Probability, _Place] = {}
         self._states = [_State(one, self._bundles(one)) for one in triggers]
 
     def begin(self, frame_index: int, time_s: float) -> None:
@@ -111,12 +124,26 @@ class TriggerWatch:
         return tuple(events)
 
     def _bundles(self, trigger: Trigger) -> frozenset[BundleVersion]:
-        conditions = list(parts(trigger.condition))
-        pose = [point.bundle for one in conditions for point in keypoints(one)]
-        behavior = [one.bundle for one in conditions if isinstance(one, Probability)]
-        return frozenset(
-            [find_selection(one, self._selections, "pose").loaded.key for one in pose]
-            + [find_selection(one, self._selections, "behavior").loaded.key for one in behavior]
+        """Find the places that a trigger looks at; return the bundles that answer there."""
+        asked: list[Keypoint | Probability] = []
+        for one in parts(trigger.condition):
+            asked += (one,) if isinstance(one, Probability) else keypoints(one)
+        self._places |= {one: self._place(one) for one in asked}
+        return frozenset(self._places[one].bundle for one in asked)
+
+    def _place(self, asked: Keypoint | Probability) -> _Place:
+        task: Literal["pose", "behavior"] = "pose" if isinstance(asked, Keypoint) else "behavior"
+        loaded = find_selection(asked.bundle, self._selections, task).loaded
+        manifest = loaded.bundle.manifest
+        if isinstance(asked, Probability):
+            assert manifest.behavior is not None, "a behavior bundle has the section `behavior`"
+            return _Place(loaded.key, (manifest.behavior.behaviors.index(asked.behavior),))
+        assert manifest.pose is not None, "a pose bundle has the section `pose`"
+        least = asked.min_confidence
+        return _Place(
+            loaded.key,
+            (asked.animal, manifest.pose.keypoints.index(asked.name)),
+            manifest.pose.confidence_cutoff if least is None else least,
         )
 
     def _step(self, state: _State, frame: _Frame) -> TriggerEvent | None:
@@ -162,29 +189,24 @@ class TriggerWatch:
 
     def _find(self, keypoint: Keypoint, frame: _Frame) -> _Point | None:
         """Where a keypoint is, px; None where it was not found."""
-        loaded = find_selection(keypoint.bundle, self._selections, "pose").loaded
-        poses, spec = frame.answers[loaded.key], loaded.bundle.manifest.pose
-        if not isinstance(poses, Poses) or spec is None:
+        place = self._places[keypoint]
+        poses = frame.answers[place.bundle]
+        if not isinstance(poses, Poses):
             return None
-        place = keypoint.animal, spec.keypoints.index(keypoint.name)
-        if keypoint.predicted:
-            places = poses.predicted_xy
-            is_found = places is not None
-        else:
-            least = keypoint.min_confidence
-            least = spec.confidence_cutoff if least is None else least
-            places, is_found = poses.keypoints_xy, float(poses.confidence[place]) >= least
+        places = poses.predicted_xy if keypoint.predicted else poses.keypoints_xy
+        confidence = float(poses.confidence[place.index])
+        is_found = keypoint.predicted or confidence >= place.min_confidence
         if places is None or not is_found:
             return None
-        x_px, y_px = places[place].tolist()
+        x_px, y_px = places[place.index].tolist()
         return (x_px, y_px) if math.isfinite(x_px + y_px) else None
 
     def _probability(self, condition: Probability, frame: _Frame) -> float | None:
-        loaded = find_selection(condition.bundle, self._selections, "behavior").loaded
-        answer, spec = frame.answers[loaded.key], loaded.bundle.manifest.behavior
-        if not isinstance(answer, BehaviorAnswer) or answer.probabilities is None or spec is None:
+        place = self._places[condition]
+        answer = frame.answers[place.bundle]
+        if not isinstance(answer, BehaviorAnswer) or answer.probabilities is None:
             return None
-        return float(answer.probabilities[spec.behaviors.index(condition.behavior)])
+        return float(answer.probabilities[place.index])
 
     @staticmethod
     def _speed(
