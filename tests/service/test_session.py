@@ -10,7 +10,7 @@ import pytest
 from service.engine import FakeEngine
 from service.errors import FrameOutOfOrder, InvalidRequest
 from service.frames import EncodedFrame
-from service.outcomes import LiveBehavior, LiveTrigger, Outcome
+from service.outcomes import LiveAnswer, LiveBehavior, LiveTrigger, Outcome
 from service.prediction import Prediction
 from service.repository import Selection
 from service.scheduler import Graph
@@ -66,7 +66,7 @@ def open_session(scheduler):
     threads.shutdown()
 
 
-async def run(session: LiveSession, frames) -> tuple[list[Outcome], list[LiveBehavior]]:
+async def all_answers(session: LiveSession, frames) -> list[LiveAnswer]:
     async def send() -> None:
         for frame in frames:
             await session.offer(frame)
@@ -76,6 +76,11 @@ async def run(session: LiveSession, frames) -> tuple[list[Outcome], list[LiveBeh
     answers = [answer async for answer in session.answers()]
     await sending
     await session.close()
+    return answers
+
+
+async def run(session: LiveSession, frames) -> tuple[list[Outcome], list[LiveBehavior]]:
+    answers = await all_answers(session, frames)
     return (
         [one for one in answers if isinstance(one, Outcome)],
         [one for one in answers if isinstance(one, LiveBehavior)],
@@ -149,16 +154,12 @@ async def test_triggers_switch_before_the_answer_that_made_them(
         ),
     )
 
-    async def send() -> None:
-        for index in range(10):  # in the region in frames 3 to 6, at 100 frames/s
-            x = 50 if 3 <= index <= 6 else 20
-            await session.offer(raw(index, x=x, capture_time_ns=10_000_000 * (index + 1)))
-        session.finish()
-
-    sending = asyncio.create_task(send())
-    answers = [answer async for answer in session.answers()]
-    await sending
-    await session.close()
+    # In the region in frames 3 to 6, at 100 frames/s.
+    frames = [
+        raw(index, x=50 if 3 <= index <= 6 else 20, capture_time_ns=10_000_000 * (index + 1))
+        for index in range(10)
+    ]
+    answers = await all_answers(session, frames)
     told = [one for one in answers if isinstance(one, LiveTrigger)]
     switched = {
         name: [(one.event.kind, one.event.frame_index) for one in told if one.event.trigger == name]
@@ -195,15 +196,11 @@ async def test_outcomes_say_where_keypoints_will_be_and_triggers_look_there(
         triggers=(Trigger(name="ahead", condition=ahead),),
     )
 
-    async def send() -> None:
-        for index in range(25):  # 2 px a frame at 100 frames/s: 200 px/s
-            await session.offer(raw(index, x=2 * index, capture_time_ns=10_000_000 * (index + 1)))
-        session.finish()
-
-    sending = asyncio.create_task(send())
-    answers = [answer async for answer in session.answers()]
-    await sending
-    await session.close()
+    # 2 px a frame at 100 frames/s: 200 px/s.
+    frames = [
+        raw(index, x=2 * index, capture_time_ns=10_000_000 * (index + 1)) for index in range(25)
+    ]
+    answers = await all_answers(session, frames)
     last = [one for one in answers if isinstance(one, Outcome)][-1]
     ((_, poses),) = last.poses
     assert poses.predicted_xy[0, 0, 0] == pytest.approx(poses.keypoints_xy[0, 0, 0] + 20, abs=4)
@@ -215,17 +212,7 @@ async def test_outcomes_say_where_keypoints_will_be_and_triggers_look_there(
 async def test_a_frame_that_fails_switches_its_triggers_off(open_session, pose_bundle):
     anywhere = InRegion(Keypoint(name="dot"), Circle(x_px=0, y_px=0, radius_px=1000))
     session = open_session(pose_bundle, triggers=(Trigger(name="seen", condition=anywhere),))
-    frames = [raw(0), raw(1, data=b""), raw(2)]
-
-    async def send() -> None:
-        for frame in frames:
-            await session.offer(frame)
-        session.finish()
-
-    sending = asyncio.create_task(send())
-    answers = [answer async for answer in session.answers()]
-    await sending
-    await session.close()
+    answers = await all_answers(session, [raw(0), raw(1, data=b""), raw(2)])
     told = [one.event for one in answers if isinstance(one, LiveTrigger)]
     assert [(one.kind, one.frame_index) for one in told] == [("on", 0), ("off", 1), ("on", 2)]
 
