@@ -409,9 +409,7 @@ class LiveSession:
 
     def _time_s(self, accepted: _Accepted) -> float:
         """When a frame was captured; where the camera does not tell, when it arrived."""
-        frame = accepted.frame
-        if isinstance(frame, ReadFrame):
-            return frame.pts_ns / 1e9
+        capture_time_ns = accepted.frame.capture_time_ns
         if self._has_capture_times is None:
-            self._has_capture_times = bool(frame.capture_time_ns)
-        return frame.capture_time_ns / 1e9 if self._has_capture_times else accepted.arrived
+            self._has_capture_times = bool(capture_time_ns)
+        return capture_time_ns / 1e9 if self._has_capture_times else accepted.arrived

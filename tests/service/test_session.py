@@ -9,7 +9,7 @@ import pytest
 
 from service.engine import FakeEngine
 from service.errors import FrameOutOfOrder, InvalidRequest
-from service.frames import EncodedFrame
+from service.frames import EncodedFrame, ReadFrame
 from service.outcomes import LiveAnswer, LiveBehavior, LiveTrigger, Outcome
 from service.prediction import Prediction
 from service.repository import Selection
@@ -207,6 +207,21 @@ async def test_outcomes_say_where_keypoints_will_be_and_triggers_look_there(
     (told,) = [one for one in answers if isinstance(one, LiveTrigger)]
     assert told.event.kind == "on"
     assert 15 <= told.event.frame_index <= 24  # before it is there, in frame 30
+
+
+async def test_the_speed_in_a_chunked_stream_goes_by_the_capture_times_of_its_chunks(
+    open_session, pose_bundle
+):
+    fast = Trigger(name="fast", condition=Speed(Keypoint(name="dot"), ValueRange(at_least=1000)))
+    frames = []
+    for index in range(6):  # 40 px in 10 ms with frame 3
+        pixels = np.zeros((64, 96), np.uint8)
+        x = 60 if index >= 3 else 20
+        pixels[10:14, x : x + 4] = 255
+        frames.append(ReadFrame(index, 10_000_000 * (index + 1), 0, pixels))
+    answers = await all_answers(open_session(pose_bundle, triggers=(fast,)), frames)
+    told = [one.event for one in answers if isinstance(one, LiveTrigger)]
+    assert [(one.kind, one.frame_index) for one in told] == [("on", 3), ("off", 4)]
 
 
 async def test_a_frame_that_fails_switches_its_triggers_off(open_session, pose_bundle):

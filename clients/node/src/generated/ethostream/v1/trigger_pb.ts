@@ -292,7 +292,7 @@ export const KeypointAngleSchema: GenMessage<KeypointAngle> = /*@__PURE__*/
 
 /**
  * The speed of a keypoint since the frame in which it was last found is in a range. Times are the
- * frames' capture times (of a chunked stream, presentation times); of a stream whose first frame
+ * frames' capture times (of a chunked stream, those of the chunks); of a stream whose first frame
  * has none, when the frames arrived.
  *
  * @generated from message ethostream.v1.KeypointSpeed
