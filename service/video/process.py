@@ -60,6 +60,7 @@ class Worker:
         self._inbox: deque[ToServer] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._gone = False
+        self._is_leaving = False
         self._has_stalled = False
         self._ring: FrameRing | None = None
         self._shapes: Shapes = ()
@@ -103,7 +104,9 @@ class Worker:
             while self._inbox:
                 message = self._inbox.popleft()
                 if isinstance(message, messages.NeedRing):
-                    self._make_ring(message.shapes)
+                    # What came for a job that is left would be taken for the next one's memory.
+                    if not self._is_leaving:
+                        self._make_ring(message.shapes)
                 elif not isinstance(message, messages.Beat):
                     return message
             self._send_freed()
@@ -126,7 +129,7 @@ class Worker:
         """
         index, pts_ns, status = row.frame_index, row.pts_ns, FrameStatus(row.status)
         if row.slot < 0:
-            return VideoFrame(index, pts_ns, status, None)
+            return VideoFrame(index, pts_ns, status, None, reason=row.reason)
         assert self._ring is not None, "a worker sends pixels only into memory that it was given"
         views = self._ring.views(row.slot, self._shapes)
         pixels, inputs = (views[0], views[1:]) if has_pixels else (None, views)
@@ -142,6 +145,7 @@ class Worker:
     async def leave_job(self) -> bool:
         """End the job that runs, if one does; False where the process had to be ended for it."""
         self._freed = []
+        self._is_leaving = True
         self.send(messages.Stop())
         try:
             async with asyncio.timeout(_STOP_S):
@@ -151,7 +155,7 @@ class Worker:
             self.kill()
             return False
         finally:
-            self._ring = None
+            self._ring, self._is_leaving = None, False
         return True
 
     def kill(self) -> None:

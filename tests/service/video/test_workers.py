@@ -171,6 +171,17 @@ async def test_a_reader_that_leaves_early_frees_the_worker(long_video, short_vid
         assert workers.process_ids == (process_id,)
 
 
+async def test_a_video_that_is_left_unread_leaves_no_memory_for_the_next_one(
+    short_video, read_number
+):
+    async with DecodeWorkers(1) as workers:
+        for wait_ms in (0, 0, 2, 5, 10, 20):
+            async with workers.open(short_video):
+                await asyncio.sleep(wait_ms / 1000)  # the worker asks for its memory meanwhile
+            async with workers.open(short_video, first_frame=1) as reader:
+                assert await read_numbers(reader, read_number) == [(n, n) for n in range(1, 30)]
+
+
 async def test_an_error_of_the_consumer_passes_and_frees_the_worker(long_video, short_video):
     async with DecodeWorkers(1) as workers:
         with pytest.raises(ZeroDivisionError):
