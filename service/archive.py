@@ -9,6 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import structlog
 from numpy.typing import NDArray
 
 from service import metrics
+from service.archive_columns import DoneRow, to_chunk
 from service.behavior_stream import BehaviorStream, choose_stride, choose_thresholds
 from service.bout_tracker import BoutTracker, open_tracker
 from service.bundle import InputSpec
@@ -29,15 +31,13 @@ from service.repository import LoadedBundle, Selection
 from service.scheduler import Answer, Scheduler, Work
 from service.values import (
     BehaviorAnswer,
-    BehaviorColumns,
     FrameStatus,
-    PoseColumns,
     Poses,
     ResultChunk,
     VideoFrame,
     VideoInfo,
 )
-from service.video import DecodeWorkers
+from service.video import DecodeWorkers, VideoReader
 from service.video.pictures import PictureList
 
 log = structlog.get_logger("ethostream.archive")
@@ -66,6 +66,12 @@ class VideoOptions:
     selections: tuple[Selection, ...]
     crop: CropRegion | None = None
     first_frame: int = 0
+    resume_frame: int = 0
+    """Rows before it are there from an earlier, interrupted run: the rows from it on are those that
+    this run would have given. 0 begins at `first_frame`."""
+    last_poses: tuple[tuple[int, Poses], ...] = ()
+    """With `resume_frame` and `dynamic_crop`: the newest frame before it that has poses, and these,
+    one for each pose bundle; empty where none has."""
     frame_limit: int = 0
     """0 takes all."""
     frames_per_chunk: int = 0
@@ -104,17 +110,9 @@ class _Row:
     frame_index: int
     pts_ns: int
     status: FrameStatus
+    reason: str
     poses: list[tuple[asyncio.Future[Answer], Placement] | None]
     behaviors: list[asyncio.Future[BehaviorAnswer] | BehaviorAnswer]
-
-
-@dataclass(frozen=True, slots=True)
-class _DoneRow:
-    frame_index: int
-    pts_ns: int
-    status: FrameStatus
-    poses: list[Poses | None]
-    behaviors: list[BehaviorAnswer]
 
 
 class VideoAnalysis:
@@ -143,8 +141,18 @@ class VideoAnalysis:
         )
         shared = bundles if self._followers is None else [one.loaded for one in self._behavior]
         self._inputs = tuple({one.bundle.manifest.input: None for one in shared})
+        self._first_row = max(options.first_frame, options.resume_frame)
+        for follower, (frame_index, poses) in zip(
+            self._followers or (), options.last_poses, strict=False
+        ):
+            follower.see(frame_index, poses)
         self._frames = Counter({status: 0 for status in FrameStatus})
         self._trackers: list[BoutTracker | None] = []
+        if self._first_row > options.first_frame and any(one.bout_events for one in self._behavior):
+            raise InvalidRequest(
+                f"bouts cannot be told from frame {options.resume_frame} on, since one may have "
+                "begun before; leave resume_frame out, or the bouts"
+            )
 
     async def run(
         self, path: Path | PictureList
@@ -161,19 +169,13 @@ class VideoAnalysis:
         began = time.perf_counter()
         streams: list[BehaviorStream] = []
         rows: deque[_Row] = deque()
+        metrics.VIDEOS_OPEN.inc()
         try:
             options = self._options
-            limit = options.frame_limit or None
-            async with self._workers.open(
-                path,
-                color=None if self._followers is None else "rgb",
-                inputs=self._inputs,
-                crop=options.crop,
-                first_frame=options.first_frame,
-                frame_limit=limit,
-            ) as reader:
+            begin = await self._choose_begin(path)
+            async with self._open(path, begin) as reader:
                 rate = options.frame_rate_hz or reader.info.frame_rate_hz
-                streams.extend(self._open_stream(one, rate) for one in self._behavior)
+                streams.extend(self._open_stream(one, rate, begin) for one in self._behavior)
                 self._trackers.extend(
                     open_tracker(one, stream.stride)
                     for one, stream in zip(self._behavior, streams, strict=True)
@@ -183,7 +185,7 @@ class VideoAnalysis:
                     tuple(one.loaded for one in options.selections),
                     self._strides(streams),
                 )
-                done: list[_DoneRow] = []
+                done: list[DoneRow] = []
                 size = options.frames_per_chunk or self._config.frames_per_chunk
                 in_flight = self._config.frames_in_flight + max(
                     (stream.look_ahead for stream in streams), default=0
@@ -193,20 +195,20 @@ class VideoAnalysis:
                         await self._follow(rows[-1])
                     rows.append(await self._begin(frame, streams))
                     if len(rows) >= in_flight:
-                        done.append(await self._complete(rows.popleft()))
+                        done += await self._complete(rows.popleft())
                     if len(done) == size:
-                        yield self._chunk(done)
+                        yield to_chunk(done, self._pose, self._behavior, self._trackers)
                         done.clear()
                 message = reader.message
             for stream in streams:
                 stream.finish()
             while rows:
-                done.append(await self._complete(rows.popleft()))
+                done += await self._complete(rows.popleft())
                 if len(done) == size:
-                    yield self._chunk(done)
+                    yield to_chunk(done, self._pose, self._behavior, self._trackers)
                     done.clear()
             if done:
-                yield self._chunk(done)
+                yield to_chunk(done, self._pose, self._behavior, self._trackers)
             total = time.perf_counter() - began
             frames = dict(self._frames)
             failed = sum(count for status, count in frames.items() if not status.has_pixels)
@@ -222,6 +224,7 @@ class VideoAnalysis:
             metrics.VIDEOS.labels("failed").inc()
             raise
         finally:
+            metrics.VIDEOS_OPEN.dec()
             for row in rows:  # nobody waits for them any more
                 for one in row.poses:
                     if one is not None:
@@ -229,13 +232,51 @@ class VideoAnalysis:
             for stream in streams:
                 await stream.close()
 
-    def _open_stream(self, selection: Selection, frame_rate_hz: float) -> BehaviorStream:
+    async def _choose_begin(self, path: Path | PictureList) -> int:
+        """Return the first frame to decode: far enough before the first row that is wanted."""
+        options = self._options
+        if self._first_row == options.first_frame:
+            return options.first_frame
+        async with self._open(path, self._first_row - 1, frame_limit=1) as reader:
+            rate = options.frame_rate_hz or reader.info.frame_rate_hz
+        begin = self._first_row - 1  # where all rows are there already, one still tells the end
+        for one in self._behavior:
+            spec = one.loaded.bundle.manifest.behavior
+            assert spec is not None
+            if spec.memory_frames is None:
+                return options.first_frame
+            # A stretch may begin after a gap, and a frame may be held from the step before.
+            steps = spec.memory_frames + spec.max_gap_frames + 2
+            begin = min(begin, self._first_row - steps * choose_stride(one.loaded, rate))
+        return max(options.first_frame, begin)
+
+    def _open(
+        self, path: Path | PictureList, first_frame: int, *, frame_limit: int = 0
+    ) -> AbstractAsyncContextManager[VideoReader]:
+        options = self._options
+        if options.frame_limit and not frame_limit:
+            frame_limit = max(1, options.first_frame + options.frame_limit - first_frame)
+        return self._workers.open(
+            path,
+            color=None if self._followers is None else "rgb",
+            inputs=self._inputs,
+            crop=options.crop,
+            first_frame=first_frame,
+            frame_limit=frame_limit or None,
+        )
+
+    def _open_stream(
+        self, selection: Selection, frame_rate_hz: float, begin: int
+    ) -> BehaviorStream:
+        stride = choose_stride(selection.loaded, frame_rate_hz)
         return BehaviorStream(
             selection.loaded,
             self._scheduler,
             work=Work.ARCHIVE,
-            stride=choose_stride(selection.loaded, frame_rate_hz),
+            stride=stride,
             thresholds=choose_thresholds(selection.loaded, selection.thresholds),
+            # The same frames as in a run from the first one on.
+            first_frame=begin + (self._options.first_frame - begin) % stride,
         )
 
     def _strides(self, streams: list[BehaviorStream]) -> tuple[int, ...]:
@@ -243,20 +284,21 @@ class VideoAnalysis:
         return tuple(by_key.get(one.loaded.key, 1) for one in self._options.selections)
 
     async def _begin(self, frame: VideoFrame, streams: list[BehaviorStream]) -> _Row:
-        row = _Row(frame.frame_index, frame.pts_ns, frame.status, [], [])
-        self._frames[frame.status] += 1
+        row = _Row(frame.frame_index, frame.pts_ns, frame.status, frame.reason, [], [])
+        is_wanted = frame.frame_index >= self._first_row
+        self._frames[frame.status] += is_wanted
         if not frame.status.has_pixels:
             row.poses = [None] * len(self._pose)
             row.behaviors = [stream.miss(frame.frame_index) for stream in streams]
-            metrics.FRAMES.labels("archive", "error").inc()
+            metrics.FRAMES.labels("archive", "error").inc(is_wanted)
             return row
         inputs = self._own_inputs(frame)
         followed: list[_Input] = []
-        if self._followers is not None:
+        if self._followers is not None and is_wanted:
             followed = await asyncio.get_running_loop().run_in_executor(
                 self._threads, self._resize_followed, frame
             )
-        for number, loaded in enumerate(self._pose):
+        for number, loaded in enumerate(self._pose if is_wanted else ()):
             pixels, placement = (
                 followed[number] if followed else inputs[loaded.bundle.manifest.input]
             )
@@ -267,7 +309,7 @@ class VideoAnalysis:
         for stream in streams:
             pixels, _ = inputs[stream.loaded.bundle.manifest.input]
             row.behaviors.append(stream.push(frame.frame_index, pixels))
-        metrics.FRAMES.labels("archive", "result").inc()
+        metrics.FRAMES.labels("archive", "result").inc(is_wanted)
         return row
 
     async def _follow(self, row: _Row) -> None:
@@ -295,7 +337,8 @@ class VideoAnalysis:
             for loaded, one in zip(self._pose, self._followers or (), strict=True)
         ]
 
-    async def _complete(self, row: _Row) -> _DoneRow:
+    async def _complete(self, row: _Row) -> list[DoneRow]:
+        """Wait for the answers of a row; none comes of one before the first that is wanted."""
         poses: list[Poses | None] = []
         for one in row.poses:
             if one is None:
@@ -304,57 +347,12 @@ class VideoAnalysis:
                 answer, placement = one
                 poses.append(poses_in_frame((await answer).outputs["keypoints"], placement))
         behaviors = [one if isinstance(one, BehaviorAnswer) else await one for one in row.behaviors]
-        return _DoneRow(row.frame_index, row.pts_ns, row.status, poses, behaviors)
-
-    def _chunk(self, rows: list[_DoneRow]) -> ResultChunk:
-        return ResultChunk(
-            frame_index=np.array([row.frame_index for row in rows], np.int64),
-            pts_ns=np.array([row.pts_ns for row in rows], np.int64),
-            status=np.array([row.status for row in rows], np.uint8),
-            poses=tuple(
-                _pose_columns(loaded, [row.poses[number] for row in rows])
-                for number, loaded in enumerate(self._pose)
-            ),
-            behaviors=tuple(
-                _behavior_columns(one.loaded, [row.behaviors[number] for row in rows], tracker)
-                for number, (one, tracker) in enumerate(
-                    zip(self._behavior, self._trackers, strict=True)
-                )
-            ),
-        )
+        if row.frame_index < self._first_row:
+            return []
+        return [DoneRow(row.frame_index, row.pts_ns, row.status, row.reason, poses, behaviors)]
 
 
 def _own_input(pixels: NDArray[np.uint8], spec: InputSpec, crop: CropRegion | None) -> _Input:
     resized, placement = to_model_input(pixels, spec, crop)
     # The decoder's ring is written again soon; only a resized array is ours already.
     return (resized.copy() if np.shares_memory(resized, pixels) else resized), placement
-
-
-def _pose_columns(loaded: LoadedBundle, poses: list[Poses | None]) -> PoseColumns:
-    spec = loaded.bundle.manifest.pose
-    assert spec is not None
-    shape = (len(poses), spec.max_animals, len(spec.keypoints))
-    keypoints_xy = np.full((*shape, 2), np.nan, np.float32)
-    confidence = np.full(shape, np.nan, np.float32)
-    for row, found in enumerate(poses):
-        if found is not None:
-            keypoints_xy[row] = found.keypoints_xy
-            confidence[row] = found.confidence
-    return PoseColumns(loaded.key, keypoints_xy, confidence)
-
-
-def _behavior_columns(
-    loaded: LoadedBundle, answers: list[BehaviorAnswer], tracker: BoutTracker | None
-) -> BehaviorColumns:
-    spec = loaded.bundle.manifest.behavior
-    assert spec is not None
-    shape = (len(answers), len(spec.behaviors))
-    probabilities = np.full(shape, np.nan, np.float32)
-    present = np.zeros(shape, np.bool_)
-    status = np.array([answer.status for answer in answers], np.uint8)
-    for row, answer in enumerate(answers):
-        if answer.probabilities is not None and answer.present is not None:
-            probabilities[row] = answer.probabilities
-            present[row] = answer.present
-    bouts = [] if tracker is None else [one for answer in answers for one in tracker.add(answer)]
-    return BehaviorColumns(loaded.key, status, probabilities, present, tuple(bouts))

@@ -76,14 +76,25 @@ class BehaviorStream:
         work: Work,
         stride: int = 1,
         thresholds: NDArray[np.float32] | None = None,
+        first_frame: int | None = None,
     ) -> None:
+        """Take what to compute with.
+
+        Args:
+            loaded: a behavior bundle.
+            scheduler: computes the graphs.
+            work: class of work.
+            stride: every how many-th frame is evaluated.
+            thresholds: (C,) that replace the bundle's own.
+            first_frame: index of the first frame that is evaluated; None takes the first pushed.
+        """
         self._loaded = loaded
         self._scheduler = scheduler
         self._work = work
         self._stride = stride
         self._spec = _spec(loaded)
         self._thresholds = thresholds
-        self._due: int | None = None
+        self._due = first_frame
         """Frame index of the next evaluated frame; None before the first."""
         self._pixels: NDArray[np.uint8] | None = None
         """The newest frame of the stretch; None before its first."""

@@ -120,6 +120,9 @@ class BehaviorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """D."""
     state_size: int
     """S, length of the sequence state that is carried from frame to frame."""
+    state_frames: int | None = None
+    """causal: frames after which nothing of a frame is left in the state, so that an interrupted
+    video can go on from its middle; None where it may keep anything."""
     max_gap_frames: int = 2
     """Longest run of missing frames that the window bridges by repeating the last frame; a
     longer one resets it."""
@@ -163,6 +166,15 @@ class BehaviorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def feature_future_frames(self) -> int:
         """Frames after an answered one that its features look at."""
         return self.future_frames - self.sequence_future_frames
+
+    @property
+    def memory_frames(self) -> int | None:
+        """Evaluated frames before an answered one that its answer depends on; None: on all."""
+        if self.sequence == "causal" and self.state_size:
+            if self.state_frames is None:
+                return None
+            return self.past_frames + self.state_frames
+        return self.past_frames + self.sequence_past_frames
 
     @property
     def context_frames(self) -> int:

@@ -11,19 +11,22 @@ EthostreamError
 │   ├── BundleNotFound
 │   ├── VideoNotFound
 │   ├── UploadNotFound
-│   └── SessionNotFound
+│   ├── SessionNotFound
+│   └── JobNotFound
 ├── LimitExceeded (RESOURCE_EXHAUSTED)
 │   ├── FrameTooLarge           more bytes or pixels than the server takes
 │   └── Overloaded              a queue or the stream limit is full; try again later
 ├── NotAllowed (PERMISSION_DENIED)
 │   ├── PathOutsideRoots
-│   └── ScopeMissing
+│   ├── ScopeMissing
+│   └── SharedMemoryRefused     the server cannot or may not read the memory of a client
 ├── Unauthenticated (UNAUTHENTICATED)
 ├── BundleInvalid (FAILED_PRECONDITION)     wrong hash, missing file, unknown format
 ├── EngineUnavailable (FAILED_PRECONDITION) a run-time that is not installed here
 ├── EngineFailed (INTERNAL)
 ├── DecoderFailed (INTERNAL)                the decode worker died
 ├── FrameFailed (INTERNAL)                  a bug of ours met this frame; the log has the trace
+├── LeaseLost (ABORTED)                     another process works on the video now
 └── ShuttingDown (UNAVAILABLE)
 
 A message says what happened, the value, and what to do.
@@ -90,6 +93,10 @@ class SessionNotFound(NotFound):
     """No session has that id, or it was closed after being idle."""
 
 
+class JobNotFound(NotFound):
+    """No job has that id."""
+
+
 class LimitExceeded(EthostreamError):
     """A limit of the server is reached."""
 
@@ -116,6 +123,10 @@ class PathOutsideRoots(NotAllowed):
 
 class ScopeMissing(NotAllowed):
     """The token lacks the scope that the call needs."""
+
+
+class SharedMemoryRefused(NotAllowed):
+    """The server cannot or may not read the memory in which a client lays its frames."""
 
 
 class Unauthenticated(EthostreamError):
@@ -152,6 +163,12 @@ class FrameFailed(EthostreamError):
     """A bug of the service met this frame; the log has the trace."""
 
     status = "INTERNAL"
+
+
+class LeaseLost(EthostreamError):
+    """Another process has taken over a video, since this one showed no sign of life."""
+
+    status = "ABORTED"
 
 
 class ShuttingDown(EthostreamError):

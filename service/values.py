@@ -70,11 +70,23 @@ class VideoFrame:
     width_px: int = 0
     """Of the whole frame; 0 where the status has no pixels."""
     height_px: int = 0
+    reason: str = ""
+    """Why the status has no pixels."""
 
     def __repr__(self) -> str:
         """Show the size, not the pixels."""
         size = f"{self.width_px}x{self.height_px} px"
         return f"VideoFrame({self.frame_index}, {self.status.name}, {size})"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFault:
+    """Why a frame of a file has no pixels."""
+
+    frame_index: int
+    """Of the file, from 0."""
+    status: FrameStatus
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +173,5 @@ class ResultChunk:
     """(T,) numbers of FrameStatus."""
     poses: tuple[PoseColumns, ...] = field(default=())
     behaviors: tuple[BehaviorColumns, ...] = field(default=())
+    faults: tuple[FrameFault, ...] = field(default=())
+    """Why the rows without pixels have none, one each."""

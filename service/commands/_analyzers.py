@@ -2,95 +2,20 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from ethostream import AsyncClient, BundleInfo, Crop
 from ethostream import DynamicCrop as ClientDynamicCrop
 
-from service.archive import VideoFinished, VideoOptions, VideoStarted
 from service.config import ServiceConfig
-from service.dynamic_crop import DynamicCrop
 from service.errors import BundleNotFound, InvalidRequest
-from service.preprocess import CropRegion
-from service.repository import LoadedBundle
+from service.jobs.analyzer import Finished, LocalAnalyzer, Resume, Started
 from service.results import AnsweredBundle, RequestOptions
 from service.results.provenance import describe_bundle
 from service.results.video_results import ChunkLike
-from service.runtime import Runtime, local_runtime
+from service.runtime import local_runtime
 from service.values import BundleVersion, VideoInfo
 from service.video.pictures import PictureList
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A video was opened."""
-
-    info: VideoInfo
-    bundles: tuple[AnsweredBundle, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """All of its chunks came."""
-
-    message: str
-    """What was wrong with the file; empty where nothing was."""
-
-
-class Analyzer(Protocol):
-    """Analyzes videos with bundles that are chosen already."""
-
-    @property
-    def bundles(self) -> tuple[AnsweredBundle, ...]:
-        """The bundles, with strides of 1: those depend on the video."""
-
-    def analyze(
-        self, video: Path | PictureList, options: RequestOptions
-    ) -> AsyncGenerator[Started | ChunkLike | Finished, None]:
-        """Yield the start, the result chunks in order, and the end; close it in any case."""
-
-
-class LocalAnalyzer:
-    """Computes in this process."""
-
-    def __init__(self, runtime: Runtime, names: Sequence[str]) -> None:
-        self._runtime = runtime
-        self._selections = runtime.select(names)
-        self.bundles = tuple(_from_loaded(one.loaded) for one in self._selections)
-
-    async def analyze(
-        self, video: Path | PictureList, options: RequestOptions
-    ) -> AsyncGenerator[Started | ChunkLike | Finished, None]:
-        """Yield the start, the result chunks in order, and the end."""
-        crop = CropRegion(*options.crop_xywh) if options.crop_xywh else None
-        follow = options.dynamic_crop
-        events = self._runtime.analyze(
-            video,
-            VideoOptions(
-                selections=self._selections,
-                crop=crop,
-                first_frame=options.first_frame,
-                frame_limit=options.frame_limit,
-                frame_rate_hz=options.frame_rate_hz,
-                dynamic_crop=None
-                if follow is None
-                else DynamicCrop(margin_px=follow.margin_px, max_zoom=follow.max_zoom),
-            ),
-        )
-        assert isinstance(events, AsyncGenerator)
-        async with aclosing(events):
-            async for event in events:
-                if isinstance(event, VideoStarted):
-                    strides = zip(event.bundles, event.strides, strict=True)
-                    yield Started(
-                        event.info, tuple(_from_loaded(one, stride) for one, stride in strides)
-                    )
-                elif isinstance(event, VideoFinished):
-                    yield Finished(event.message)
-                else:
-                    yield event
 
 
 class RemoteAnalyzer:
@@ -101,8 +26,12 @@ class RemoteAnalyzer:
         self.bundles = tuple(_from_info(one) for one in bundles)
         self._names = [str(one.key) for one in self.bundles]
 
+    def can_resume(self, options: RequestOptions) -> bool:
+        """See `Analyzer`: a server does not take the poses that a dynamic crop began with."""
+        return options.dynamic_crop is None
+
     async def analyze(
-        self, video: Path | PictureList, options: RequestOptions
+        self, video: Path | PictureList, options: RequestOptions, resume: Resume | None = None
     ) -> AsyncGenerator[Started | ChunkLike | Finished, None]:
         """Yield the start, the result chunks in order, and the end.
 
@@ -120,6 +49,7 @@ class RemoteAnalyzer:
             bundles=self._names,
             crop=Crop(*options.crop_xywh) if options.crop_xywh else None,
             first_frame=options.first_frame,
+            resume_frame=resume.frame_index if resume else 0,
             frame_limit=options.frame_limit,
             frame_rate_hz=options.frame_rate_hz,
             dynamic_crop=None
@@ -171,19 +101,6 @@ async def open_remote(client: AsyncClient, names: Sequence[str]) -> AsyncIterato
         if not newest:
             raise BundleNotFound(f"the server at {client.address} has no bundle loaded; load one")
         yield RemoteAnalyzer(client, list(newest.values()))
-
-
-def _from_loaded(loaded: LoadedBundle, stride: int = 1) -> AnsweredBundle:
-    manifest = loaded.bundle.manifest
-    return describe_bundle(
-        loaded.key,
-        manifest_sha256=loaded.manifest_sha256,
-        engine=loaded.engine,
-        precision=loaded.precision,
-        pose=manifest.pose,
-        behavior=manifest.behavior,
-        stride=stride,
-    )
 
 
 def _from_info(info: BundleInfo, stride: int = 1) -> AnsweredBundle:

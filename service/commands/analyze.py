@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 from service.commands._shipped import SHIPPED_MODELS, SHIPPED_NAMES
 from service.decoder_names import DECODER_CHOICES
 from service.engine_names import ENGINE_CHOICES, PRECISION_CHOICES
+from service.format_names import DEFAULT_FORMATS, FORMATS
 
 if TYPE_CHECKING:  # the command's options must show without loading the engines
     from contextlib import AbstractAsyncContextManager
 
-    from service.commands._analyzers import Analyzer
-    from service.commands._videos import VideoReport
+    from service.jobs.analyzer import Analyzer
+    from service.jobs.video import VideoReport
     from service.results import RequestOptions
 
 SUMMARY = "analyze videos and folders, and write what was found"
-
-_FORMATS = ("parquet", "dlc-h5", "dlc-csv", "behavior-csv")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -51,10 +50,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--format",
         action="append",
-        choices=_FORMATS,
-        help="what to write besides the Parquet record; repeat for several (default: all)",
+        choices=tuple(FORMATS),
+        help="what to write besides the Parquet record; repeat for several (default: "
+        f"{', '.join(DEFAULT_FORMATS)})",
     )
     add("--overlay", action="store_true", help="also draw each video with what was found in it")
+    add("--report", action="store_true", help="also write a page for each video, and one for all")
     add("--engine", choices=ENGINE_CHOICES, default="auto")
     add("--precision", choices=PRECISION_CHOICES, default="auto")
     add(
@@ -97,13 +98,17 @@ def run(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from service.errors import InvalidRequest
+    from service.jobs.finish import Outputs
+    from service.jobs.video import Request
     from service.logs import configure_logs
-    from service.results import FORMATS
+    from service.results.formats import check_formats
     from service.results.plan import in_random_order, plan_videos
 
     configure_logs("text", "error")
     if arguments.parallel < 1 or arguments.frame_limit < 0 or arguments.frame_rate < 0:
         raise InvalidRequest("--parallel is at least 1, --frame-limit and --frame-rate at least 0")
+    formats = arguments.format or list(DEFAULT_FORMATS)
+    check_formats(formats)
     options = _options(arguments)
     planned = plan_videos(arguments.paths, arguments.out)
     if arguments.in_random_order:
@@ -118,10 +123,11 @@ def run(arguments: argparse.Namespace) -> int:
             return await analyze_videos(
                 planned,
                 analyzer,
-                options,
-                formats=arguments.format or list(FORMATS),
-                overlay=arguments.overlay,
-                overwrite=arguments.overwrite,
+                Request(
+                    options=options,
+                    outputs=Outputs(tuple(formats), arguments.overlay, arguments.report),
+                    overwrite=arguments.overwrite,
+                ),
                 parallel=arguments.parallel,
                 show_progress=not arguments.json,
             )
@@ -196,6 +202,8 @@ def _print(reports: "list[VideoReport]", *, as_json: bool) -> None:
                     f"{one.video}: {one.frames} frames{rate} ({one.decoder}), "
                     f"results {one.files[0]}"
                 )
+                if one.resumed_frames:
+                    print(f"  {one.resumed_frames} of them were there from an earlier run")
                 if one.message:
                     print(f"  {one.message}")
             case "skipped":

@@ -140,8 +140,9 @@ async def _analyze(
 
     from ethostream import AsyncClient
 
-    from service.commands._analyzers import Finished, Started, open_remote
+    from service.commands._analyzers import open_remote
     from service.commands._rig import stream_recording
+    from service.jobs.analyzer import Finished, Started
     from service.results import Provenance, RequestOptions, gather_results
     from service.results.provenance import describe_source
     from service.version import program_version

@@ -18,6 +18,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 """Endings by which videos are found in folders; a file that is named itself may have any."""
 OVERLAY_ENDING = "_overlay.mp4"
+REPORT_ENDING = "_report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ class PlannedVideo:
     def overlay(self) -> Path:
         """Path of the overlay video."""
         return self.out / f"{self.stem}{OVERLAY_ENDING}"
+
+    @property
+    def report(self) -> Path:
+        """Path of the page that shows what was found."""
+        return self.out / f"{self.stem}{REPORT_ENDING}"
 
 
 def plan_videos(paths: Sequence[Path], out: Path | None = None) -> list[PlannedVideo]:

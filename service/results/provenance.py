@@ -12,7 +12,7 @@ from service.errors import VideoNotFound
 from service.values import BundleVersion, VideoInfo
 from service.video.pictures import PictureList
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class VideoSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -214,15 +214,15 @@ def describe_source(video: Path | PictureList) -> VideoSource:
             listing = _listing(video)
             return VideoSource(
                 name=video.folder.resolve().name,
-                size_bytes=_size_bytes(video),
-                modified_ns=_modified_ns(video),
+                size_bytes=size_bytes(video),
+                modified_ns=modified_ns(video),
                 sha256=listing,
                 pictures=video.names,
             )
         return VideoSource(
             name=video.name,
-            size_bytes=_size_bytes(video),
-            modified_ns=_modified_ns(video),
+            size_bytes=size_bytes(video),
+            modified_ns=modified_ns(video),
             sha256=file_sha256(video),
         )
     except OSError as error:
@@ -244,30 +244,32 @@ def same_work(
     """
     if stored.format_version != FORMAT_VERSION or stored.options != options:
         return False
-    if [_without_stride(one) for one in stored.bundles] != [
-        _without_stride(one) for one in bundles
+    if [without_stride(one) for one in stored.bundles] != [
+        without_stride(one) for one in bundles
     ]:
         return False
     if (video.names if isinstance(video, PictureList) else ()) != stored.source.pictures:
         return False
-    if _size_bytes(video) != stored.source.size_bytes:
+    if size_bytes(video) != stored.source.size_bytes:
         return False
-    if _modified_ns(video) == stored.source.modified_ns:
+    if modified_ns(video) == stored.source.modified_ns:
         return True
     found = _listing(video) if isinstance(video, PictureList) else file_sha256(video)
     return found == stored.source.sha256
 
 
-def _files(video: Path | PictureList) -> tuple[Path, ...]:
-    return video.files if isinstance(video, PictureList) else (video,)
-
-
-def _size_bytes(video: Path | PictureList) -> int:
+def size_bytes(video: Path | PictureList) -> int:
+    """Return the size of a video file, or of all pictures of a list."""
     return sum(path.stat().st_size for path in _files(video))
 
 
-def _modified_ns(video: Path | PictureList) -> int:
+def modified_ns(video: Path | PictureList) -> int:
+    """Return the time of the last change, ns since 1970; of pictures, the newest."""
     return max(path.stat().st_mtime_ns for path in _files(video))
+
+
+def _files(video: Path | PictureList) -> tuple[Path, ...]:
+    return video.files if isinstance(video, PictureList) else (video,)
 
 
 def _listing(pictures: PictureList) -> str:
@@ -275,7 +277,8 @@ def _listing(pictures: PictureList) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _without_stride(bundle: AnsweredBundle) -> AnsweredBundle:
+def without_stride(bundle: AnsweredBundle) -> AnsweredBundle:
+    """Return a bundle as it is before the rate of a video is known."""
     if bundle.behavior is None:
         return bundle
     return msgspec.structs.replace(

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from service.behavior import apply_bout_rule
 from service.errors import InvalidRequest
 from service.results.provenance import AnsweredBehavior, AnsweredBundle, Provenance
-from service.values import BehaviorColumns, BundleVersion, PoseColumns
+from service.values import (
+    BehaviorColumns,
+    BundleVersion,
+    FrameFault,
+    FrameStatus,
+    PoseColumns,
+)
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -30,6 +36,8 @@ class VideoResults:
     """One for each of provenance.pose_bundles."""
     behaviors: tuple[BehaviorColumns, ...]
     """One for each of provenance.behavior_bundles."""
+    faults: tuple[FrameFault, ...] = ()
+    """Why the frames without pixels have none, one each."""
 
     def __post_init__(self) -> None:
         """Check that columns and bundles belong together and have one length."""
@@ -114,6 +122,15 @@ class _KeyLike(Protocol):
     def version(self) -> int: ...
 
 
+class _FaultLike(Protocol):
+    @property
+    def frame_index(self) -> int: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+
+
 class ChunkLike(Protocol):
     """A result chunk, of the service or of its client."""
 
@@ -137,6 +154,10 @@ class ChunkLike(Protocol):
     def behaviors(self) -> Sequence[_BehaviorLike]:
         """One for each behavior bundle."""
 
+    @property
+    def faults(self) -> Sequence[_FaultLike]:
+        """Why the rows without pixels have none."""
+
 
 def gather_results(provenance: Provenance, chunks: Iterable[ChunkLike]) -> VideoResults:
     """Put the chunks of one video together, in their order.
@@ -157,6 +178,11 @@ def gather_results(provenance: Provenance, chunks: Iterable[ChunkLike]) -> Video
         behaviors=tuple(
             _join_behaviors(bundle, [one.behaviors[place] for one in parts])
             for place, bundle in enumerate(provenance.behavior_bundles)
+        ),
+        faults=tuple(
+            FrameFault(fault.frame_index, FrameStatus(fault.status), fault.reason)
+            for one in parts
+            for fault in one.faults
         ),
     )
 

@@ -14,7 +14,7 @@ to PyAV's index. `jpegs` and `dali_jpeg` decode the JPEG frames of several live 
 
 from typing import TYPE_CHECKING, Any
 
-from service.video.base import ChunkCodec, Color, FrameFault, VideoLimits, VideoReader
+from service.video.base import ChunkCodec, Color, VideoLimits, VideoReader
 
 if TYPE_CHECKING:
     from service.video.chunks import ChunkDecoder, DecodedChunk
@@ -26,7 +26,6 @@ __all__ = [
     "Color",
     "DecodeWorkers",
     "DecodedChunk",
-    "FrameFault",
     "VideoLimits",
     "VideoReader",
     "open_video",

@@ -1,6 +1,6 @@
 """What every decoder of files offers, whichever library reads the video."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import FrameTooLarge, InvalidConfig
-from service.values import FrameStatus, VideoFrame, VideoInfo
+from service.values import FrameFault, FrameStatus, VideoFrame, VideoInfo
 
 if TYPE_CHECKING:  # whoever decodes on the CPU does without it
     from service.engine.device import DeviceArray
@@ -80,14 +80,22 @@ class ModelInputs:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class FrameFault:
-    """Why a frame has no pixels."""
+def describe_faults(faults: Sequence[FrameFault], counts: Mapping[FrameStatus, int]) -> str:
+    """Return one line on rows without pixels; empty where all have some.
 
-    frame_index: int
-    """Of the file, from 0."""
-    status: FrameStatus
-    reason: str
+    Args:
+        faults: at least the first.
+        counts: rows by status.
+    """
+    if not faults:
+        return ""
+    told = ", ".join(
+        f"{number} {status.name}"
+        for status, number in sorted(counts.items())
+        if number and not status.has_pixels
+    )
+    first = faults[0]
+    return f"{told} of {sum(counts.values())} frames; frame {first.frame_index} {first.reason}"
 
 
 class VideoReader(Protocol):

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from service import errors
 from service.errors import DecoderFailed, EthostreamError
-from service.values import FrameStatus, VideoFrame, VideoInfo
+from service.values import FrameFault, FrameStatus, VideoFrame, VideoInfo
 from service.video import messages
-from service.video.base import FrameFault
+from service.video.base import describe_faults
 from service.video.messages import ToServer
 from service.video.process import Worker, WorkerDied
 
@@ -199,24 +199,6 @@ class SharedReader:
         finally:
             for source in sources:
                 await source.aclose()
-
-
-def describe_faults(faults: Sequence[FrameFault], counts: "Counter[FrameStatus]") -> str:
-    """Return one line on rows without pixels; empty where all have some.
-
-    Args:
-        faults: at least the first.
-        counts: rows by status.
-    """
-    if not faults:
-        return ""
-    told = ", ".join(
-        f"{number} {status.name}"
-        for status, number in sorted(counts.items())
-        if not status.has_pixels
-    )
-    first = faults[0]
-    return f"{told} of {counts.total()} frames; frame {first.frame_index} {first.reason}"
 
 
 def to_error(failure: messages.Failed) -> EthostreamError:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.values import FrameStatus
-from service.video.base import FrameFault
+from service.values import FrameFault, FrameStatus
 from service.video.workers import DecodeWorkers
 from service.video_tools.facts import ContainerFacts, PacketFacts, read_facts
 

@@ -98,6 +98,7 @@ def without_sequence(
         sequence_future_frames=0,
         future_frames=spec.feature_future_frames,
         state_size=0,
+        state_frames=None,
     )
 
 
@@ -140,6 +141,7 @@ def behavior_spec(
         sequence_future_frames=future,
         feature_size=networks.features.feature_size,
         state_size=sequence.state_size if isinstance(sequence, CausalHead) else 0,
+        state_frames=sequence.memory_frames if isinstance(sequence, CausalHead) else None,
     )
 
 

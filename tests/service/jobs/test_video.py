@@ -1,77 +1,32 @@
-"""Analyzing many videos: what is skipped, what is made anew, and what a bad video does."""
+"""Many videos: what is skipped, made anew and gone on with, and what a bad video does."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 
-from service.commands._analyzers import Finished, Started
-from service.commands._videos import VideoReport, analyze_videos
-from service.errors import InvalidVideo
-from service.results import (
-    FORMATS,
-    AnsweredBundle,
-    AnsweredPose,
-    RequestOptions,
-    read_results,
-)
+from service.jobs.finish import Finisher, Outputs
+from service.jobs.lease import LeaseTaker
+from service.jobs.manifest import read_manifest, work_folder
+from service.jobs.runner import run_videos
+from service.jobs.video import Request, VideoReport, VideoWorker
+from service.jobs.work import VideoProgress
+from service.results import RequestOptions, read_results
 from service.results.plan import plan_videos
-from service.results.video_results import ChunkLike
 from service.simulation import SimulationSettings, simulate, write_recording
-from service.values import FrameStatus, PoseColumns, ResultChunk, VideoInfo
+from service.values import FrameStatus
+from tests.service.jobs.counting import BUNDLE, FRAMES, CountingAnalyzer
 
-FRAMES = 12
-BUNDLE = AnsweredBundle(
-    name="mouse",
-    version=1,
-    manifest_sha256="a" * 64,
-    engine="fake:cpu",
-    precision="fp32",
-    pose=AnsweredPose(keypoints=("snout", "tailbase")),
-)
+FORMATS = ("dlc-h5", "dlc-csv")
+FINISHER = Finisher(2)
 
 
-class CountingAnalyzer:
-    """Answers with zeros in chunks of five; videos named `bad` fail in the middle."""
-
-    def __init__(self, bundle: AnsweredBundle = BUNDLE) -> None:
-        self.bundles = (bundle,)
-        self.analyzed: list[str] = []
-        self.at_once = 0
-        self.most_at_once = 0
-
-    async def analyze(
-        self, video: Path, options: RequestOptions
-    ) -> AsyncGenerator[Started | ChunkLike | Finished, None]:
-        self.analyzed.append(video.name)
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        try:
-            yield Started(VideoInfo(64, 64, 30.0, FRAMES, "h264", "pyav"), self.bundles)
-            for first in range(0, options.frame_limit or FRAMES, 5):
-                await asyncio.sleep(0.02)
-                index = np.arange(first, min(first + 5, options.frame_limit or FRAMES))
-                if video.stem == "bad" and first:
-                    raise InvalidVideo(f"{video} is cut off after frame {first}")
-                shape = (len(index), 1, 2)
-                yield ResultChunk(
-                    index,
-                    index * 33_000_000,
-                    np.full(len(index), FrameStatus.OK, np.uint8),
-                    (
-                        PoseColumns(
-                            self.bundles[0].key,
-                            np.full((*shape, 2), 20, np.float32),
-                            np.ones(shape, np.float32),
-                        ),
-                    ),
-                )
-            yield Finished("one frame is damaged" if video.stem == "scratched" else "")
-        finally:
-            self.at_once -= 1
+@pytest.fixture(scope="module", autouse=True)
+def close_finisher() -> Iterator[None]:
+    yield
+    asyncio.run(FINISHER.close())
 
 
 def sizes(report: VideoReport) -> list[int]:
@@ -84,20 +39,20 @@ async def analyze(
     folder: Path,
     *,
     options: RequestOptions | None = None,
-    formats: tuple[str, ...] = tuple(FORMATS),
+    formats: tuple[str, ...] = FORMATS,
     overlay: bool = False,
     overwrite: bool = False,
+    told: list[VideoProgress] | None = None,
 ) -> list[VideoReport]:
-    return await analyze_videos(
-        plan_videos([folder / "videos"], folder / "out"),
-        analyzer,
-        options or RequestOptions(),
-        formats=formats,
-        overlay=overlay,
+    request = Request(
+        options=options or RequestOptions(),
+        outputs=Outputs(formats, overlay),
         overwrite=overwrite,
-        parallel=2,
-        show_progress=True,
     )
+    told = [] if told is None else told
+    worker = VideoWorker(analyzer, FINISHER, LeaseTaker(), request, told.append)
+    planned = plan_videos([folder / "videos"], folder / "out")
+    return await run_videos(planned, worker, parallel=2)
 
 
 @pytest.fixture
@@ -113,9 +68,13 @@ async def test_a_bad_video_stops_no_other_and_is_reported(folder: Path) -> None:
     reports = await analyze(analyzer, folder)
     assert [one.state for one in reports] == ["done", "failed", "done", "done"]
     assert "cut off after frame 5" in reports[1].message
-    assert reports[3].message == "one frame is damaged"
+    assert reports[3].message == "1 CORRUPT of 12 frames; frame 7 is scratched"
+    assert reports[3].statuses == {"ok": 11, "corrupt": 1}
     assert [one.frames for one in reports] == [12, 0, 12, 12]
     assert not list((folder / "out").glob("*bad*"))
+    (fault,) = read_results(folder / "out" / "scratched.parquet").faults
+    assert (fault.frame_index, fault.status) == (7, FrameStatus.CORRUPT)
+    assert fault.reason == "is scratched"
     assert all(sizes(one)[-1] > 100 for one in reports if one.state == "done")
     assert analyzer.most_at_once == 2
     assert analyzer.at_once == 0
@@ -182,3 +141,122 @@ async def test_an_overlay_is_drawn_also_for_a_video_that_was_finished(tmp_path: 
     assert again.analyzed == []
     assert report.files[-1].endswith("a_overlay.mp4")
     assert sizes(report)[-1] > 1000
+
+
+async def interrupt(analyzer: CountingAnalyzer, folder: Path, **choices: object) -> None:
+    """Stop where the analyzer hangs, as a server does that is told to."""
+    analysis = asyncio.create_task(analyze(analyzer, folder, **choices))  # type: ignore[arg-type]
+    await asyncio.wait_for(analyzer.hangs.wait(), 60)
+    analysis.cancel()
+    await asyncio.gather(analysis, return_exceptions=True)
+
+
+async def test_an_interrupted_video_goes_on_and_gives_the_same_bytes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.jobs.work.CHUNK_SECONDS", 0.0)
+    for name in ("bad.mp4", "c.mp4", "scratched.mp4"):
+        (folder / "videos" / name).unlink()
+    await analyze(CountingAnalyzer(), folder)
+    whole = (folder / "out" / "a.parquet").read_bytes()
+    (folder / "out" / "a.parquet").unlink()
+    await interrupt(CountingAnalyzer(hang_at=10), folder)
+    assert not (folder / "out" / "a.parquet").exists()
+    again = CountingAnalyzer()
+    (report,) = await analyze(again, folder)
+    assert again.first_frames == [10]
+    assert (report.frames, report.resumed_frames) == (FRAMES, 10)
+    assert (folder / "out" / "a.parquet").read_bytes() == whole
+    (video,) = plan_videos([folder / "videos"], folder / "out")
+    manifest = read_manifest(work_folder(video))
+    assert manifest is not None
+    assert manifest.state == "done"
+    assert not list((work_folder(video) / "chunks").iterdir())
+
+
+@pytest.mark.parametrize("change", ["video", "options", "bundle", "decoder", "damage"])
+async def test_rows_of_another_video_option_bundle_or_decoder_are_never_mixed_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr("service.jobs.work.CHUNK_SECONDS", 0.0)
+    for name in ("bad.mp4", "c.mp4", "scratched.mp4"):
+        (folder / "videos" / name).unlink()
+    await interrupt(CountingAnalyzer(hang_at=10), folder)
+    again = CountingAnalyzer()
+    options = RequestOptions()
+    match change:
+        case "video":
+            (folder / "videos" / "a.mp4").write_bytes(b"other bytes")
+        case "options":
+            options = RequestOptions(frame_rate_hz=25.0)
+        case "bundle":
+            again = CountingAnalyzer(msgspec.structs.replace(BUNDLE, manifest_sha256="b" * 64))
+        case "decoder":
+            again = CountingAnalyzer(decoder="dali 2")
+        case "damage":
+            (video,) = plan_videos([folder / "videos"], folder / "out")
+            first = min((work_folder(video) / "chunks").iterdir())
+            first.write_bytes(first.read_bytes()[:-1])
+    (report,) = await analyze(again, folder, options=options)
+    assert (report.state, report.resumed_frames) == ("done", 0)
+    assert again.first_frames[-1] == 0
+    assert again.first_frames == ([10, 0] if change == "decoder" else [0])
+    assert len(read_results(folder / "out" / "a.parquet")) == FRAMES
+
+
+async def test_a_dynamic_crop_goes_on_from_the_last_poses(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from service.results.provenance import DynamicCropOptions
+
+    monkeypatch.setattr("service.jobs.work.CHUNK_SECONDS", 0.0)
+    for name in ("a.mp4", "bad.mp4", "c.mp4"):
+        (folder / "videos" / name).unlink()
+    options = RequestOptions(dynamic_crop=DynamicCropOptions(margin_px=5, max_zoom=2))
+    await interrupt(CountingAnalyzer(hang_at=10), folder, options=options)
+    again = CountingAnalyzer()
+    await analyze(again, folder, options=options)
+    ((frame_index, poses),) = again.last_poses[0]
+    assert frame_index == 9
+    assert poses.keypoints_xy.tolist() == [[[20, 9], [20, 9]]]
+
+
+async def test_a_video_that_changes_while_it_is_analyzed_fails(folder: Path) -> None:
+    for name in ("bad.mp4", "c.mp4", "scratched.mp4"):
+        (folder / "videos" / name).unlink()
+    analyzer = CountingAnalyzer(hang_at=10)
+    analysis = asyncio.create_task(analyze(analyzer, folder))
+    await asyncio.wait_for(analyzer.hangs.wait(), 60)
+    (folder / "videos" / "a.mp4").write_bytes(b"it has grown since")
+    analyzer.goes_on.set()
+    (report,) = await analysis
+    assert report.state == "failed"
+    assert "was changed while it was analyzed" in report.message
+    assert not (folder / "out" / "a.parquet").exists()
+
+
+async def test_a_place_that_cannot_be_written_is_told(folder: Path) -> None:
+    (folder / "out").write_text("a file where a folder should be")
+    reports = await analyze(CountingAnalyzer(), folder)
+    assert {one.state for one in reports} == {"failed"}
+    assert all("out" in one.message for one in reports)
+
+
+async def test_two_processes_share_the_videos(folder: Path) -> None:
+    (folder / "videos" / "bad.mp4").unlink()
+    one, other = CountingAnalyzer(), CountingAnalyzer()
+    both = await asyncio.gather(analyze(one, folder), analyze(other, folder))
+    assert sorted(one.analyzed + other.analyzed) == ["a.mp4", "c.mp4", "scratched.mp4"]
+    states = [(a.state, b.state) for a, b in zip(*both, strict=True)]
+    assert all(sorted(pair) == ["done", "skipped"] for pair in states)
+
+
+async def test_progress_is_told(folder: Path) -> None:
+    told: list[VideoProgress] = []
+    await analyze(CountingAnalyzer(), folder, told=told)
+    mine = [one for one in told if one.video.stem == "a"]
+    assert [one.state for one in mine if one.state != "analyzing"] == ["writing", "over"]
+    frames = [one.frames for one in mine if one.state == "analyzing"]
+    assert frames == sorted(frames)
+    assert frames[-1] == FRAMES
+    assert {one.total for one in mine if one.state == "analyzing"} == {FRAMES}

@@ -66,6 +66,7 @@ def test_columns_are_named_and_absent_answers_are_null(
         "frame_index",
         "pts_ns",
         "status",
+            "reason",
         "mouse/snout/x_px",
         "mouse/snout/y_px",
         "mouse/snout/confidence",

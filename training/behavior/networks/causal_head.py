@@ -39,6 +39,8 @@ class CausalHead(nn.Module):
         self.width = width
         self.kept_frames = tuple((_KERNEL - 1) * dilation for dilation in dilations)
         self.state_size = width * sum(self.kept_frames)
+        self.memory_frames = sum(self.kept_frames)
+        """Frames before an answered one that the head looks at."""
         self.dropout = nn.Dropout(dropout)
         self.reduce = nn.Linear(feature_size, width)
         self.layers = nn.ModuleList(

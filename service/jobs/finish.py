@@ -1,0 +1,163 @@
+"""Writes the results of a video whose rows are all there, in a process of its own.
+
+Tables and pictures of a long video take memory and the interpreter's time; in a process of their
+own they take neither from the frames of other videos.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import shutil
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.errors import DecoderFailed
+from service.jobs.chunks import read_chunks
+from service.jobs.lease import Lease
+from service.results import AnsweredBundle, Provenance, read_results, record_path
+from service.results.formats import result_paths, write_derived
+from service.results.parquet import write_tables
+from service.results.plan import PlannedVideo
+
+_TRAIL_FRAMES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What is written of a video besides the record."""
+
+    formats: tuple[str, ...]
+    overlay: bool = False
+    """Also draw the video with what was found in it."""
+    report: bool = False
+    """Also write a page that shows what was found."""
+
+    def paths(self, video: PlannedVideo, bundles: Sequence[AnsweredBundle]) -> tuple[Path, ...]:
+        """List the files, the record first."""
+        return (
+            *result_paths(video.out, video.stem, bundles, self.formats),
+            *([video.overlay] if self.overlay else []),
+            *([video.report] if self.report else []),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """One video to be written."""
+
+    video: PlannedVideo
+    lease: Lease
+    provenance: Provenance
+    chunks: tuple[Path, ...]
+    """Empty where the record is there and only other files are missing."""
+    outputs: Outputs
+
+
+class Finisher:
+    """Writes results in worker processes; to be closed.
+
+    Args:
+        processes: videos that are written at once.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        self._processes = processes
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def write(self, task: Finish) -> None:
+        """Write all files of a video; the record appears last.
+
+        Raises:
+            LeaseLost: another process has taken over; nothing of its files was touched.
+            EthostreamError: a format needs a library that is not installed.
+            OSError: the disk is full or gone.
+            DecoderFailed: the worker process died at it, twice.
+        """
+        for attempt in (1, 2):
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(
+                    self._processes,
+                    mp_context=multiprocessing.get_context("spawn"),
+                    initializer=_end_with_parent,
+                )
+            pool = self._pool
+            try:
+                await asyncio.wrap_future(pool.submit(finish, task))
+                return
+            except BrokenProcessPool as error:
+                if self._pool is pool:  # of those that wait, the first makes a new one
+                    pool.shutdown(wait=False)
+                    self._pool = None
+                if attempt == 2:
+                    raise DecoderFailed(
+                        f"the process that writes the results of {task.video.path} died twice; is "
+                        "there memory enough for its formats? name fewer"
+                    ) from error
+
+    async def close(self) -> None:
+        """End the worker processes; what is being written is finished first."""
+        if self._pool is not None:
+            await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+
+
+def finish(task: Finish) -> None:
+    """Write all files into a folder beside the chunks, then move them to their places."""
+    video, lease = task.video, task.lease
+    staging = lease.folder / f"files-{lease.number:06d}"
+    for path in lease.folder.glob("files-*"):
+        shutil.rmtree(path, ignore_errors=True)
+    staging.mkdir()
+    record = record_path(video.out, video.stem)
+    staged = record_path(staging, video.stem)
+    try:
+        if task.chunks:
+            write_tables(task.provenance, lambda: read_chunks(list(task.chunks)), staged)
+        outputs = task.outputs
+        if task.chunks and not (outputs.formats or outputs.overlay or outputs.report):
+            results = None
+        else:
+            results = read_results(staged if task.chunks else record)
+        if results is not None:
+            write_derived(
+                results,
+                staging,
+                outputs.formats,
+                stem=video.stem,
+                video=video.path,
+                home=video.out,
+            )
+            if outputs.overlay:
+                from service.drawing import OverlayOptions, draw_overlay
+
+                draw_overlay(
+                    video.path,
+                    results,
+                    staging / video.overlay.name,
+                    OverlayOptions(trail_frames=_TRAIL_FRAMES),
+                )
+        lease.check()
+        if task.chunks:
+            record.unlink(missing_ok=True)  # where it is, the files beside it belong to it
+        for path in sorted(staging.iterdir()):
+            if path != staged:
+                path.replace(video.out / path.name)
+        if task.chunks:
+            staged.replace(record)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that began it is gone, killed or not."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,200 @@
+"""One video for one request: found finished, worked on, or left to who works on it already."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from ethostream import EthostreamError as ClientError
+
+from service.errors import EthostreamError, LeaseLost
+from service.jobs.analyzer import Analyzer
+from service.jobs.chunks import ChunkStore
+from service.jobs.finish import Finish, Finisher, Outputs
+from service.jobs.lease import Lease, LeaseTaker
+from service.jobs.manifest import VideoManifest, read_manifest, work_folder, write_manifest
+from service.jobs.work import VideoProgress, VideoWork
+from service.results import RequestOptions, count_frames, read_provenance, record_path, same_work
+from service.results.plan import PlannedVideo
+
+ReportState = Literal["done", "skipped", "failed", "busy"]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoReport:
+    """What became of one video."""
+
+    video: str
+    state: ReportState
+    """skipped: finished before; busy: another process works on it now."""
+    frames: int = 0
+    seconds: float = 0.0
+    """Time of the analysis, without writing."""
+    files: tuple[str, ...] = ()
+    """The record first."""
+    message: str = ""
+    """Why it failed, or what was wrong with the file."""
+    decoder: str = ""
+    """What decoded it, with its version; empty where nothing was decoded now."""
+    statuses: dict[str, int] = field(default_factory=dict)
+    """Frames by what decoding gave: ok, repeated, missing, corrupt."""
+    resumed_frames: int = 0
+    """Of `frames`, those that were there from an earlier run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is wanted of each video."""
+
+    options: RequestOptions
+    outputs: Outputs
+    overwrite: bool = False
+    """Analyze finished videos again."""
+
+
+class VideoWorker:
+    """Works on videos for one request; `run` may be called for several at once.
+
+    Args:
+        analyzer: where to compute.
+        finisher: writes the results.
+        leases: takes them in the name of this process.
+        request: what is wanted.
+        on_progress: is told how far a video is.
+    """
+
+    def __init__(
+        self,
+        analyzer: Analyzer,
+        finisher: Finisher,
+        leases: LeaseTaker,
+        request: Request,
+        on_progress: Callable[[VideoProgress], None],
+    ) -> None:
+        self._analyzer = analyzer
+        self._finisher = finisher
+        self._leases = leases
+        self._request = request
+        self._on_progress = on_progress
+
+    async def run(
+        self, video: PlannedVideo, settle: Callable[[VideoReport], None] = lambda _: None
+    ) -> VideoReport:
+        """Bring one video to its results, or find that they are there.
+
+        Never raises for what the video, its disk or its formats do. Where the task is cancelled,
+        what is done stays for the next run.
+
+        Args:
+            video: what to analyze and where results go.
+            settle: is given the report of a video that is over, while the lease is held still.
+        """
+        try:
+            if await asyncio.to_thread(self._is_complete, video):
+                report = await asyncio.to_thread(self._skipped, video)
+                await asyncio.to_thread(settle, report)
+                return report
+            async with self._leases.hold(work_folder(video)) as lease:
+                if lease is None:
+                    return VideoReport(str(video.path), "busy")
+                report = await self._work(video, lease)
+                if report.state != "busy":
+                    await asyncio.to_thread(settle, report)
+                return report
+        except OSError as error:  # there is no place for its work folder
+            report = VideoReport(str(video.path), "failed", message=str(error))
+            with suppress(OSError):
+                await asyncio.to_thread(settle, report)
+            return report
+        finally:
+            self._on_progress(VideoProgress(video, "over"))
+
+    async def _work(self, video: PlannedVideo, lease: Lease) -> VideoReport:
+        try:
+            if await asyncio.to_thread(self._is_finished, video):
+                await self._add_files(video, lease)
+                return await asyncio.to_thread(self._skipped, video)
+            work = VideoWork(
+                video,
+                lease,
+                self._analyzer,
+                self._finisher,
+                self._request.options,
+                self._request.outputs,
+                self._on_progress,
+            )
+            return _done(await work.run())
+        except LeaseLost:
+            return VideoReport(str(video.path), "busy")
+        except (EthostreamError, ClientError, OSError) as error:
+            with suppress(OSError, LeaseLost):
+                await asyncio.to_thread(_note_failure, lease, str(error))
+            return VideoReport(str(video.path), "failed", message=str(error))
+
+    def _is_complete(self, video: PlannedVideo) -> bool:
+        """Whether nothing is left to do, not even to put away; needs no place to write."""
+        return (
+            self._is_finished(video)
+            and all(path.exists() for path in self._paths(video))
+            and not any((work_folder(video) / "chunks").glob("*"))
+        )
+
+    def _is_finished(self, video: PlannedVideo) -> bool:
+        """Whether there is a record of the very work that is wanted."""
+        record = record_path(video.out, video.stem)
+        if self._request.overwrite or not (record.is_file() and video.path.exists()):
+            return False
+        try:
+            stored = read_provenance(record)
+        except EthostreamError:  # damaged, or of another version: the analysis replaces it
+            return False
+        return same_work(stored, video.source, self._analyzer.bundles, self._request.options)
+
+    def _paths(self, video: PlannedVideo) -> tuple[Path, ...]:
+        """List the files of a finished video."""
+        stored = read_provenance(record_path(video.out, video.stem))
+        return self._request.outputs.paths(video, stored.bundles)
+
+    async def _add_files(self, video: PlannedVideo, lease: Lease) -> None:
+        """Make what is asked for and is not there from the record, and put chunks away."""
+        if any(not path.exists() for path in self._paths(video)):
+            self._on_progress(VideoProgress(video, "writing"))
+            provenance = read_provenance(record_path(video.out, video.stem))
+            outputs = self._request.outputs
+            await self._finisher.write(Finish(video, lease, provenance, (), outputs))
+        ChunkStore(lease.folder / "chunks", lease).clear()
+
+    def _skipped(self, video: PlannedVideo) -> VideoReport:
+        return VideoReport(
+            str(video.path),
+            "skipped",
+            count_frames(record_path(video.out, video.stem)),
+            files=tuple(map(str, self._paths(video))),
+        )
+
+
+def _done(manifest: VideoManifest) -> VideoReport:
+    assert manifest.start is not None, "a video that is done was opened"
+    return VideoReport(
+        manifest.video,
+        "done",
+        manifest.frames,
+        manifest.seconds,
+        manifest.files,
+        manifest.message,
+        manifest.start.info.decoder,
+        manifest.statuses,
+        manifest.resumed_frames,
+    )
+
+
+def _note_failure(lease: Lease, message: str) -> None:
+    """Store why a video failed; its chunks stay, since a disk may only have been full."""
+    lease.check()
+    before = read_manifest(lease.folder)
+    if before is not None:
+        failed = msgspec.structs.replace(before, state="failed", message=message)
+        write_manifest(lease.folder, failed)
