@@ -24,7 +24,7 @@ requirements: uv ## hash-pinned requirements without addresses
 	UV="$(UV)" .ci/requirements
 
 environment: uv
-	$(UV) sync --quiet --extra cpu --extra train --extra tune --extra tensorrt-rtx --extra dali --group dev
+	$(UV) sync --quiet --extra cpu --extra train --extra search --extra tensorrt-rtx --extra dali --group dev
 
 uv:
 	@command -v uv >/dev/null || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet --user uv 2>/dev/null || $(PYTHON) -m pip install --quiet --user --break-system-packages uv

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import grpc
+import numpy as np
+from ethostream._shared_memory import FrameMemory
 from ethostream.v1 import bundle_pb2, frame_pb2
 from ethostream.v1 import inference_service_pb2 as pb2
 from ethostream.v1.inference_service_pb2_grpc import InferenceServiceStub
@@ -37,18 +39,22 @@ async def run_load(
     in_flight: int,
     frames: int,
     warm_up: int = 20,
+    shared: bool = False,
 ) -> LoadResult:
-    """Send `frames` gray frames on each of `streams` streams and time the answers.
+    """Send `frames` frames on each of `streams` streams and time the answers.
+
+    A round trip begins with the picture at hand, before it is put into a message or into memory.
 
     Args:
         port: of a server on loopback.
         bundle: pose bundle to ask for.
-        pictures: raw gray frames that are sent in turn.
+        pictures: raw frames that are sent in turn, gray or RGB by their length.
         size: their width and height, px.
         streams: streams that are open at once.
         in_flight: frames of each stream that are sent and not yet answered.
         frames: frames of each stream that count.
         warm_up: frames of each stream before them.
+        shared: hand frames over in shared memory.
     """
     result = LoadResult()
     ready = asyncio.Barrier(streams + 1)
@@ -56,7 +62,9 @@ async def run_load(
         stub = InferenceServiceStub(channel)
         tasks = [
             asyncio.create_task(
-                _stream(stub, bundle, pictures, size, in_flight, frames, warm_up, ready, result)
+                _stream(
+                    stub, bundle, pictures, size, in_flight, frames, warm_up, shared, ready, result
+                )
             )
             for _ in range(streams)
         ]
@@ -76,6 +84,7 @@ async def _stream(
     in_flight: int,
     frames: int,
     warm_up: int,
+    shared: bool,
     ready: asyncio.Barrier,
     result: LoadResult,
 ) -> None:
@@ -83,25 +92,32 @@ async def _stream(
     credit = asyncio.Semaphore(in_flight)
     begin = asyncio.Event()
     answered = 0
+    memory = FrameMemory() if shared else None
+    is_gray = len(pictures[0]) == size[0] * size[1]
+    encoding = frame_pb2.FRAME_ENCODING_GRAY8 if is_gray else frame_pb2.FRAME_ENCODING_RGB24
 
     async def requests() -> AsyncIterator[pb2.StreamFramesRequest]:
         selection = bundle_pb2.BundleSelection(bundle=bundle_pb2.BundleReference(name=bundle))
         start = pb2.StreamStart(bundles=[selection], max_frames_in_flight=in_flight)
+        if memory is not None:
+            start.shared_memory.CopyFrom(memory.announcement())
         yield pb2.StreamFramesRequest(start=start)
         for index in range(warm_up + frames):
             if index == warm_up:
                 await begin.wait()
             await credit.acquire()
-            frame = frame_pb2.Frame(
-                frame_index=index,
-                encoding=frame_pb2.FRAME_ENCODING_GRAY8,
-                width_px=size[0],
-                height_px=size[1],
-                data=pictures[index % len(pictures)],
-            )
-            message = pb2.StreamFramesRequest(frame=frame)
+            picture = pictures[index % len(pictures)]
             sent[index] = time.perf_counter()
-            yield message
+            frame = frame_pb2.Frame(
+                frame_index=index, encoding=encoding, width_px=size[0], height_px=size[1]
+            )
+            if memory is None:
+                frame.data = picture
+            else:
+                place = memory.write(index, np.frombuffer(picture, np.uint8))
+                assert place is not None, "a few frames of one size find their places"
+                frame.shared_offset_bytes = place
+            yield pb2.StreamFramesRequest(frame=frame)
 
     if not warm_up:
         await ready.wait()
@@ -110,6 +126,8 @@ async def _stream(
         if not response.HasField("outcome"):
             continue
         now = time.perf_counter()
+        if memory is not None:
+            memory.release(response.outcome.frame_index)
         credit.release()
         if answered >= warm_up:
             round_trip = (now - sent[answered]) * 1e3
@@ -119,3 +137,5 @@ async def _stream(
         if answered == warm_up:
             await ready.wait()
             begin.set()
+    if memory is not None:
+        memory.close()

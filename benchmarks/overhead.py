@@ -1,8 +1,11 @@
 """What the server adds to its engine: `python -m benchmarks.overhead`.
 
 added_p50_ms, added_p99_ms
-    One stream, one VGA gray frame at a time, the shipped pose bundle: round trip minus that
-    request's own engine time.
+    One stream, one VGA gray frame at a time, the shipped pose bundle: round trip, from the picture
+    at hand to the answer, minus that request's own engine time. Frames go in messages.
+added_shm_p50_ms, added_shm_p99_ms
+    The same through shared memory, in the same rounds; added_1080p_... and added_shm_1080p_... are
+    both for 1920x1080 RGB.
 throughput_ratio
     16 streams on a ResNet-18 at 256x256 in fp32 (about 20 ms) divided by a loop in one process
     that resizes and runs the same graph in batches of 8; rounds alternate A B A B, median.
@@ -34,58 +37,69 @@ from service.preprocess import to_model_input
 
 SHIPPED = REPOSITORY / "deploy" / "models"
 POSE = "openfield-mouse"
-SIZE = (640, 480)
+
+Measured = tuple[list[tuple[str, str]], dict[str, object]]
+"""Rows of the table and the figures of the JSON line."""
 
 
 def main() -> None:
     """Measure, print, store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison")
+    parser.add_argument("--latency-only", action="store_true", help="leave throughput and CPU out")
     parser.add_argument("--out", type=Path, help="file for the JSON line")
     arguments = parser.parse_args()
-    rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 256, SIZE[::-1], np.uint8) for _ in range(8)]
 
-    added = measure_added(pictures, arguments.rounds)
-    ratio, served, bare = measure_throughput(pictures, arguments.rounds)
-    echo_ratio, ours, echo = measure_echo(pictures, arguments.rounds)
-    cpu = measure_cpu(pictures, arguments.rounds)
-
-    p50, p99 = percentile(added, 50), percentile(added, 99)
-    finish(
-        [
-            ("added latency, 1 stream, VGA gray, p50", f"{p50:.2f} ms"),
-            ("added latency, 1 stream, VGA gray, p99", f"{p99:.2f} ms"),
-            ("16 streams, ResNet-18 256x256 fp32, served", f"{served:.1f} frames/s"),
-            ("the same graph and resize in a bare loop, batch 8", f"{bare:.1f} frames/s"),
-            ("served / bare", f"{ratio:.3f}"),
-            ("fake engine, 16 in flight", f"{ours:.0f} frames/s"),
-            ("minimal grpc.aio echo, 16 in flight", f"{echo:.0f} frames/s"),
-            ("fake engine / echo", f"{echo_ratio:.3f}"),
-            ("CPU of the server a frame, shipped pose bundle", f"{cpu['shipped']:.2f} CPU-ms"),
-            ("the same with the fake engine", f"{cpu['fake']:.2f} CPU-ms"),
-            ("the minimal echo", f"{cpu['echo']:.2f} CPU-ms"),
-            ("added CPU a frame", f"{cpu['added']:.2f} CPU-ms"),
-        ],
-        {
-            "added_p50_ms": round(p50, 3),
-            "added_p99_ms": round(p99, 3),
-            "throughput_ratio": round(ratio, 3),
-            "echo_ratio": round(echo_ratio, 3),
-            "added_cpu_ms": round(cpu["added"], 3),
-        },
-        arguments.out,
-    )
+    rows: list[tuple[str, str]] = []
+    result: dict[str, object] = {}
+    for key, (what, values) in measure_added(arguments.rounds).items():
+        for percent in (50, 99):
+            value = percentile(values, percent)
+            rows.append((f"added latency, 1 stream, {what}, p{percent}", f"{value:.2f} ms"))
+            result[f"{key}_p{percent}_ms"] = round(value, 3)
+    if not arguments.latency_only:
+        for more, of_it in (measure_rates(arguments.rounds), measure_cpu(arguments.rounds)):
+            rows.extend(more)
+            result.update(of_it)
+    finish(rows, result, arguments.out)
 
 
-def measure_added(pictures: list[np.ndarray], rounds: int) -> list[float]:
-    """Added latency in ms of each request, one at a time."""
+def measure_added(rounds: int) -> dict[str, tuple[str, list[float]]]:
+    """What is sent and how, and the added latency in ms of each request, one at a time."""
+    vga, hd = frames(480, 640), frames(1080, 1920, 3)
+    cases = {
+        "added": ("VGA gray", vga, False),
+        "added_shm": ("VGA gray, shared memory", vga, True),
+        "added_1080p": ("1080p RGB", hd, False),
+        "added_shm_1080p": ("1080p RGB, shared memory", hd, True),
+    }
+    added: dict[str, list[float]] = {key: [] for key in cases}
     with shipped_server() as server:
-        results = [
-            load(server, pictures, bundle=POSE, streams=1, in_flight=1, frames=200)
-            for _ in range(rounds)
-        ]
-    return [value for one in results for value in one.added_ms]
+        for _ in range(rounds):
+            for key, (_, pictures, shared) in cases.items():
+                count = 200 if pictures is vga or shared else 60
+                one = load(
+                    server, pictures, bundle=POSE, streams=1, in_flight=1, frames=count,
+                    shared=shared,
+                )  # fmt: skip
+                added[key] += one.added_ms
+    return {key: (cases[key][0], values) for key, values in added.items()}
+
+
+def measure_rates(rounds: int) -> Measured:
+    """Frames/s with an engine that takes its time, and with one that takes none."""
+    pictures = frames(480, 640)
+    ratio, served, bare = measure_throughput(pictures, rounds)
+    echo_ratio, ours, echo = measure_echo(pictures, rounds)
+    rows = [
+        ("16 streams, ResNet-18 256x256 fp32, served", f"{served:.1f} frames/s"),
+        ("the same graph and resize in a bare loop, batch 8", f"{bare:.1f} frames/s"),
+        ("served / bare", f"{ratio:.3f}"),
+        ("fake engine, 16 in flight", f"{ours:.0f} frames/s"),
+        ("minimal grpc.aio echo, 16 in flight", f"{echo:.0f} frames/s"),
+        ("fake engine / echo", f"{echo_ratio:.3f}"),
+    ]
+    return rows, {"throughput_ratio": round(ratio, 3), "echo_ratio": round(echo_ratio, 3)}
 
 
 def measure_throughput(pictures: list[np.ndarray], rounds: int) -> tuple[float, float, float]:
@@ -124,12 +138,13 @@ def measure_echo(pictures: list[np.ndarray], rounds: int) -> tuple[float, float,
     return ratio, statistics.median(ours), statistics.median(echo)
 
 
-def measure_cpu(pictures: list[np.ndarray], rounds: int) -> dict[str, float]:
+def measure_cpu(rounds: int) -> Measured:
     """CPU-ms a frame, median of the rounds: of the server with its engine, with none, of the echo.
 
-    `added` is the median of what the server takes more than the echo in each round.
+    What is added is the median of what the server takes more than the echo in each round.
     """
-    frames = 400
+    pictures = frames(480, 640)
+    count = 400
     taken: dict[str, list[float]] = {"shipped": [], "fake": [], "echo": []}
     with (
         shipped_server() as shipped,
@@ -143,14 +158,24 @@ def measure_cpu(pictures: list[np.ndarray], rounds: int) -> dict[str, float]:
             for name, process in servers.items():
                 before = process.cpu_seconds()
                 load(
-                    process, pictures, bundle=POSE, streams=1, in_flight=2, frames=frames, warm_up=1
+                    process, pictures, bundle=POSE, streams=1, in_flight=2, frames=count, warm_up=1
                 )
-                taken[name].append((process.cpu_seconds() - before) / frames * 1e3)
-    added = [a - b for a, b in zip(taken["fake"], taken["echo"], strict=True)]
-    return {
-        "added": statistics.median(added),
-        **{name: statistics.median(each) for name, each in taken.items()},
-    }
+                taken[name].append((process.cpu_seconds() - before) / count * 1e3)
+    added = statistics.median(a - b for a, b in zip(taken["fake"], taken["echo"], strict=True))
+    shipped_ms, fake_ms, echo_ms = (statistics.median(each) for each in taken.values())
+    rows = [
+        ("CPU of the server a frame, shipped pose bundle", f"{shipped_ms:.2f} CPU-ms"),
+        ("the same with the fake engine", f"{fake_ms:.2f} CPU-ms"),
+        ("the minimal echo", f"{echo_ms:.2f} CPU-ms"),
+        ("added CPU a frame", f"{added:.2f} CPU-ms"),
+    ]
+    return rows, {"added_cpu_ms": round(added, 3)}
+
+
+def frames(*shape: int) -> list[np.ndarray]:
+    """Eight noisy pictures."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, shape, np.uint8) for _ in range(8)]
 
 
 def bare_loop(engine: Engine, spec: object, pictures: list[np.ndarray], frames: int) -> float:
@@ -186,7 +211,7 @@ def load(server: ServerProcess, pictures: list[np.ndarray], **settings: object) 
             run_load(
                 server.port,
                 pictures=[one.tobytes() for one in pictures],
-                size=SIZE,
+                size=pictures[0].shape[1::-1],
                 **settings,  # type: ignore[arg-type]
             ),
             120,

@@ -10,6 +10,7 @@ at `frame_requests`):
 1   servicer/             protobuf to `EncodedFrame`, `Outcome` to protobuf
 2   session.py            one camera: order, credits, freshness, the ledger
 3   video/still.py        JPEG or PNG to pixels (files: video/workers.py, one process a video)
+    shared_memory.py      raw pixels where a client on this machine laid them
 4   preprocess.py         crop, resize, color; and the way back
 5   scheduler.py          inputs of all sessions and videos to batches, live first
 6   engine/               a batch through a graph
@@ -20,5 +21,5 @@ at `frame_requests`):
 
 `repository` holds the bundles (format: `bundle`), `runtime` puts 2 to 8 together for the server
 (`server`) and for commands that work in-process (`commands/`). `simulation/` makes recordings,
-`results/` and `drawing/` write what was found.
+`results/`, `drawing/` and `report/` write what was found.
 """

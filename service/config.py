@@ -19,7 +19,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Section [server]: where it listens and whom it lets in."""
 
     listen: str = "127.0.0.1:50051"
-    """HOST:PORT; port 0 takes a free one. Other hosts than loopback need TLS and tokens."""
+    """HOST:PORT; port 0 takes a free one. Other hosts than loopback need TLS and tokens. Or
+    unix:PATH, a socket for programs of this machine."""
     metrics_listen: str = ""
     """HOST:PORT of the Prometheus metrics; empty serves none."""
     tls_certificate: str = ""
@@ -38,6 +39,9 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Live streams and unary sessions that may be open at once; more are refused."""
     max_videos: int = 4
     """Videos that may be analyzed at once over gRPC; more are refused."""
+    shared_memory: bool = True
+    """Read raw frames of clients on this machine, and of the server's own user, from memory that
+    they share."""
     drain_seconds: float = 10.0
     """After SIGTERM, time for open streams to end."""
     reflection: bool = True
@@ -88,6 +92,24 @@ class VideoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             )
 
 
+class JobsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section [jobs]: archives."""
+
+    directory: str = ""
+    """Folder of the jobs; empty takes none. Servers that share it share the videos. What jobs read
+    lies below the roots of [video]."""
+    results: tuple[str, ...] = ()
+    """Folders below which jobs may write results; without any, results stay in the folder of the
+    job."""
+    parallel: int = 2
+    """Videos that are worked on at once."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.parallel < 1:
+            raise InvalidConfig(f"jobs.parallel is {self.parallel}; give at least 1")
+
+
 class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All sections."""
 
@@ -98,6 +120,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     session: SessionConfig = SessionConfig()
     archive: ArchiveConfig = ArchiveConfig()
     video: VideoConfig = VideoConfig()
+    jobs: JobsConfig = JobsConfig()
 
 
 def load_config(path: Path) -> ServiceConfig:
@@ -112,15 +135,3 @@ def load_config(path: Path) -> ServiceConfig:
         raise InvalidConfig(f"the config file {path} cannot be read: {error}") from error
     except msgspec.MsgspecError as error:
         raise InvalidConfig(f"{path}: {error}") from error
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Split HOST:PORT, also [IPV6]:PORT.
-
-    Raises:
-        InvalidConfig: there is no host or no port from 0 to 65535.
-    """
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise InvalidConfig(f"the address {text!r} is not HOST:PORT, such as 127.0.0.1:50051")
-    return host.strip("[]"), int(port)

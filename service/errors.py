@@ -22,10 +22,12 @@ EthostreamError
 │   └── SharedMemoryRefused     the server cannot or may not read the memory of a client
 ├── Unauthenticated (UNAUTHENTICATED)
 ├── BundleInvalid (FAILED_PRECONDITION)     wrong hash, missing file, unknown format
+├── JobsUnavailable (FAILED_PRECONDITION)   the server has no folder for jobs
 ├── EngineUnavailable (FAILED_PRECONDITION) a run-time that is not installed here
 ├── EngineFailed (INTERNAL)
 ├── DecoderFailed (INTERNAL)                the decode worker died
 ├── FrameFailed (INTERNAL)                  a bug of ours met this frame; the log has the trace
+├── RemoteFailed (UNAVAILABLE)              another server did not answer as it should
 ├── LeaseLost (ABORTED)                     another process works on the video now
 └── ShuttingDown (UNAVAILABLE)
 
@@ -141,6 +143,12 @@ class BundleInvalid(EthostreamError):
     status = "FAILED_PRECONDITION"
 
 
+class JobsUnavailable(EthostreamError):
+    """The server was started without a folder for jobs."""
+
+    status = "FAILED_PRECONDITION"
+
+
 class EngineUnavailable(EthostreamError):
     """A run-time library or device that was asked for is not on this machine."""
 
@@ -163,6 +171,12 @@ class FrameFailed(EthostreamError):
     """A bug of the service met this frame; the log has the trace."""
 
     status = "INTERNAL"
+
+
+class RemoteFailed(EthostreamError):
+    """Another server, that was to compute, refused or failed."""
+
+    status = "UNAVAILABLE"
 
 
 class LeaseLost(EthostreamError):

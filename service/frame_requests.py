@@ -167,4 +167,4 @@ class FrameRequests:
         metrics.FRAMES.labels("live", outcome).inc(frames)
         seconds = self._clock() - begun
         for _ in range(frames):
-            metrics.FRAME_SECONDS.observe(seconds)
+            metrics.FRAME_SECONDS.labels(outcome).observe(seconds)

@@ -65,7 +65,25 @@ class LiveTrigger:
     latency_seconds: float
 
 
-LiveAnswer: TypeAlias = Outcome | LiveBehavior | LiveTrigger
+@dataclass(frozen=True, slots=True)
+class ChunkTaken:
+    """A piece of encoded video was taken in; its frames have outcomes of their own."""
+
+    chunk_index: int
+    frames_decoded: int
+    packets_corrupt: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """The server is about to stop."""
+
+    grace_seconds: float
+
+
+Notice: TypeAlias = ChunkTaken | Draining
+LiveAnswer: TypeAlias = Outcome | LiveBehavior | LiveTrigger | Notice
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class FramePreparer:
         """
         begun = self._clock()
         inline = isinstance(frame, ReadFrame) or (
-            frame.encoding in RAW_CHANNELS and len(frame.data) <= INLINE_BYTES
+            frame.encoding in RAW_CHANNELS and frame.size_bytes <= INLINE_BYTES
         )
         if inline:
             return self._read_and_resize(frame, begun, None)
@@ -114,7 +114,14 @@ class FramePreparer:
         for (spec, _), crop in zip(self._models, crops, strict=True):
             if (spec, crop) not in made:
                 made[spec, crop] = to_model_input(pixels, spec, crop)
+        if isinstance(frame, EncodedFrame) and frame.shared is not None:
+            made = {key: (_owned(one, pixels), at) for key, (one, at) in made.items()}
         inputs = tuple(
             made[spec, crop] for (spec, _), crop in zip(self._models, crops, strict=True)
         )
         return PreparedFrame(inputs, crops, begun, decoded, self._clock())
+
+
+def _owned(made: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Copy an input that is the frame itself: the client writes there again after the outcome."""
+    return made.copy() if np.may_share_memory(made, pixels) else made

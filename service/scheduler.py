@@ -1,9 +1,10 @@
 """Gathers inputs of all sessions and videos into batches and computes them one after the other.
 
 One thread owns the device. Whenever it is free it takes the largest full bucket of what waits:
-live inputs first, oldest first, filled up with archive inputs of the same graph. It never waits
-for a batch to fill, so a lone frame leaves at once; and since a batch is at most one bucket, a
-live frame waits for at most one archive batch.
+live inputs first, oldest first, filled up with archive inputs of the same graph where the device
+computes a larger batch in little more time. It never waits for a batch to fill, so a lone frame
+leaves at once. The archive costs a live frame at most one archive batch: the rest of the one that
+is computed when it comes, and what its own takes longer for being filled up, are bounded together.
 """
 
 import asyncio
@@ -11,8 +12,8 @@ import enum
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -27,6 +28,10 @@ from service.errors import EngineFailed, EthostreamError, InvalidConfig, Overloa
 from service.graph_inputs import BATCH_SIZES
 
 log = structlog.get_logger("ethostream.scheduler")
+
+_WORTH_IT = 0.9
+"""Share of the time that archive inputs cost in batches of their own, up to which a live batch may
+take longer for them. Where each row costs the same, it is 1, and live frames stay alone."""
 
 Sample = dict[str, NDArray[Any]]
 """Outputs of one batch row, without the batch axis."""
@@ -78,6 +83,8 @@ class Graph:
     def __init__(self, name: str, engine: Engine) -> None:
         self.name = name
         self.engine = engine
+        self.batch_seconds: dict[int, float] = {}
+        """Time of the latest batches by size, smoothed; of the device thread alone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,8 +100,9 @@ class _Item:
 class _Queue:
     """Inputs of equal shapes for one graph; only such can share a batch."""
 
-    live: deque[_Item]
-    archive: deque[_Item]
+    graph: Graph
+    live: deque[_Item] = field(default_factory=deque)
+    archive: deque[_Item] = field(default_factory=deque)
 
     def of(self, work: Work) -> deque[_Item]:
         return self.live if work is Work.LIVE else self.archive
@@ -126,6 +134,7 @@ class Scheduler:
         """Start the device thread on behalf of the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._open = True
+        metrics.QUEUED_INPUTS.set_function(lambda: self._queued)  # read when metrics are asked for
         self._thread.start()
 
     async def stop(self) -> None:
@@ -167,7 +176,7 @@ class Scheduler:
                 )
             queue = self._queues.get(key)
             if queue is None:
-                queue = self._queues[key] = _Queue(deque(), deque())
+                queue = self._queues[key] = _Queue(graph)
             queue.of(work).append(item)
             self._queued += 1
             self._changed.notify()
@@ -198,7 +207,13 @@ class Scheduler:
                     break
                 self._changed.wait()
             queue = self._queues[key]
-            size = max(size for size in self._config.batch_sizes if size <= len(queue))
+            size = batch_size(
+                self._config.batch_sizes,
+                live=len(queue.live),
+                waiting=len(queue),
+                waited_seconds=self._clock() - queue.live[0].submitted if queue.live else 0.0,
+                batch_seconds=queue.graph.batch_seconds,
+            )
             batch = [
                 queue.live.popleft() if queue.live else queue.archive.popleft() for _ in range(size)
             ]
@@ -238,6 +253,8 @@ class Scheduler:
         engine_seconds: float,
     ) -> None:
         graph = batch[0].graph.name
+        known = batch[0].graph.batch_seconds
+        known[len(batch)] = 0.8 * known.get(len(batch), engine_seconds) + 0.2 * engine_seconds
         metrics.BATCH_SIZE.labels(graph).observe(len(batch))
         metrics.ENGINE_SECONDS.labels(graph).observe(engine_seconds)
 
@@ -254,6 +271,39 @@ class Scheduler:
             self._loop.call_soon_threadsafe(deliver)
         except RuntimeError:  # the loop is closed: nobody waits any more
             log.warning("answers of a batch came after the loop had closed", graph=graph)
+
+
+def batch_size(
+    sizes: Sequence[int],
+    *,
+    live: int,
+    waiting: int,
+    waited_seconds: float,
+    batch_seconds: Mapping[int, float],
+) -> int:
+    """Return how many rows the next batch has.
+
+    The largest full bucket; but live inputs share it with the archive only where that costs them
+    less time than it saves the device, and where this time and what they have waited are together
+    no longer than the largest batch takes.
+
+    Args:
+        sizes: the buckets, increasing from 1.
+        live: live inputs that wait.
+        waiting: these and the archive's; at least 1.
+        waited_seconds: how long the first live input has waited.
+        batch_seconds: what a batch takes, by size; one that is not known is tried.
+    """
+    full = max(size for size in sizes if size <= waiting)
+    own = max((size for size in sizes if size <= live), default=full)
+    alone, longest = batch_seconds.get(own, 0.0), batch_seconds.get(sizes[-1], 0.0)
+
+    def is_worth_it(size: int) -> bool:
+        longer = batch_seconds.get(size, 0.0) - alone
+        saved = longest * (size - own) / sizes[-1]
+        return longer <= _WORTH_IT * saved and waited_seconds + longer <= longest
+
+    return max((one for one in sizes if own < one <= full and is_worth_it(one)), default=own)
 
 
 def _compute(batch: Sequence[_Item]) -> list[Sample]:

@@ -1,8 +1,9 @@
 """Builds the server once, starts and stops it: gRPC, health, reflection, metrics."""
 
 import asyncio
-import ipaddress
 import signal
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -10,19 +11,25 @@ import structlog
 from ethostream.v1 import (
     inference_service_pb2,
     inference_service_pb2_grpc,
+    job_service_pb2,
+    job_service_pb2_grpc,
     model_service_pb2,
     model_service_pb2_grpc,
 )
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from service.config import ServerConfig, ServiceConfig, split_address
+from service.addresses import is_local_address, socket_path, split_address
+from service.config import ServerConfig, ServiceConfig
 from service.engine import create_engine
 from service.errors import InvalidConfig
 from service.interceptors import CallInterceptor, TokenInterceptor, read_tokens
+from service.jobs.analyzer import open_local_analyzer
+from service.jobs.jobs import JobRunner
+from service.jobs.store import JobStore
 from service.metrics import serve_metrics
 from service.repository import BundleState, CreateEngine
 from service.runtime import Runtime
-from service.servicer import InferenceServicer, ModelServicer
+from service.servicer import InferenceServicer, JobServicer, ModelServicer
 from service.servicer.admission import Admission
 from service.servicer.open_inference import (
     OpenInferenceServicer,
@@ -36,6 +43,7 @@ log = structlog.get_logger("ethostream.server")
 
 _PROTOCOLS = (
     inference_service_pb2.DESCRIPTOR,
+    job_service_pb2.DESCRIPTOR,
     model_service_pb2.DESCRIPTOR,
     open_inference_pb2.DESCRIPTOR,
     health_pb2.DESCRIPTOR,
@@ -59,11 +67,12 @@ class Server:
         )
         self._admission = Admission(config.server.max_streams)
         self._inference = InferenceServicer(self._runtime, self._uploads, self._admission)
+        self._jobs = self._create_jobs()
         self._health = health.aio.HealthServicer()
         self._tokens = tokens
         self._watching: asyncio.Task[None] | None = None
         self.port = 0
-        """Port that is bound, once started."""
+        """Port that is bound, once started; of no meaning for a Unix socket."""
         self.metrics_port = 0
         """Port of the metrics, once started; 0 where none are served."""
 
@@ -77,6 +86,8 @@ class Server:
         await self._runtime.start()
         server = self._grpc = self._build()
         address = self._config.server.listen
+        if path := socket_path(address):
+            await _check_socket(path)
         try:
             if self._credentials is not None:
                 self.port = server.add_secure_port(address, self._credentials)
@@ -84,8 +95,8 @@ class Server:
                 self.port = server.add_insecure_port(address)
         except RuntimeError as error:
             raise InvalidConfig(
-                f"cannot listen on {address}: {error}; is the port in use? choose another with "
-                "--listen, or port 0 for a free one"
+                f"cannot listen on {address}: {error}; is it in use? choose another with --listen, "
+                "or port 0 for a free one"
             ) from error
         if self._config.server.metrics_listen:
             host, port = split_address(self._config.server.metrics_listen)
@@ -98,6 +109,8 @@ class Server:
         self._watching = asyncio.create_task(self._follow_models())
         # Nobody is answered before the bundles are there: a client that comes early waits.
         await self._runtime.load(self._config.models.load)
+        if self._jobs is not None:
+            self._jobs.start()
         await server.start()
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
         log.info("serving", listen=address, port=self.port, metrics_port=self.metrics_port)
@@ -111,6 +124,8 @@ class Server:
             await self._health.enter_graceful_shutdown()
             await self._inference.drain()
             await self._grpc.stop(self._config.server.drain_seconds)
+        if self._jobs is not None:
+            await self._jobs.stop()
         await self._runtime.stop()
         self._uploads.close()
         log.info("stopped")
@@ -136,6 +151,9 @@ class Server:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelServicer(self._runtime.repository), server
         )
+        job_service_pb2_grpc.add_JobServiceServicer_to_server(
+            JobServicer(self._jobs, self._runtime.repository, self._config), server
+        )
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
             OpenInferenceServicer(self._runtime, self._admission), server
         )
@@ -143,6 +161,16 @@ class Server:
         if self._config.server.reflection:
             enable_reflection(server, _PROTOCOLS)
         return server
+
+    def _create_jobs(self) -> JobRunner | None:
+        config, runtime = self._config.jobs, self._runtime
+        if not config.directory:
+            return None
+        return JobRunner(
+            JobStore(Path(config.directory)),
+            lambda plan: open_local_analyzer(runtime, plan.bundles),
+            parallel=config.parallel,
+        )
 
     async def _follow_models(self) -> None:
         """Keep the health of every bundle's name true."""
@@ -187,8 +215,7 @@ def check_exposure(config: ServerConfig) -> None:
     """
     if bool(config.tls_certificate) != bool(config.tls_key):
         raise InvalidConfig("TLS needs both tls_certificate and tls_key; one of them is not set")
-    host, _ = split_address(config.listen)
-    if config.insecure or _is_loopback(host):
+    if is_local_address(config.listen) or config.insecure:
         return
     missing = [
         what
@@ -203,13 +230,14 @@ def check_exposure(config: ServerConfig) -> None:
         )
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+async def _check_socket(path: str) -> None:
+    """Refuse the socket of a server that runs: gRPC would take it away from it."""
+    if sys.platform == "win32":
+        raise InvalidConfig(f"unix:{path} is not offered on Windows; listen on 127.0.0.1:50051")
+    with suppress(OSError, ValueError):  # nobody listens there
+        _, writer = await asyncio.open_unix_connection(path)
+        writer.close()
+        raise InvalidConfig(f"a server listens on {path}; choose another socket, or stop that one")
 
 
 def _credentials(config: ServerConfig) -> grpc.ServerCredentials | None:

@@ -9,7 +9,7 @@ one `Outcome` and one `BehaviorAnswer` per behavior bundle, whatever happens to 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -28,7 +28,15 @@ from service.errors import (
     InvalidRequest,
 )
 from service.frames import EncodedFrame, ReadFrame
-from service.outcomes import Ledger, LiveAnswer, LiveBehavior, LiveTrigger, Outcome, Timings
+from service.outcomes import (
+    Ledger,
+    LiveAnswer,
+    LiveBehavior,
+    LiveTrigger,
+    Notice,
+    Outcome,
+    Timings,
+)
 from service.pose import poses_in_frame
 from service.prediction import open_predictors
 from service.preparation import DecodeJpeg, FramePreparer, PreparedFrame
@@ -46,8 +54,8 @@ class _Accepted:
     frame: EncodedFrame | ReadFrame
     arrived: float
     arrival_time_ns: int
-    outcome: asyncio.Future[Outcome]
     behaviors: list[asyncio.Future[BehaviorAnswer]]
+    outcome: Outcome | None = None
 
 
 class LiveSession:
@@ -126,12 +134,15 @@ class LiveSession:
         self._waiting: deque[_Accepted] = deque()
         self._room = asyncio.Condition()
         self._wake = asyncio.Event()
-        self._finishing = False
+        self._finishing = self._ended = False
         self._last_index = -1
         self._counts = {"accepted": 0, "result": 0, "skipped": 0, "error": 0}
+        # Both are bounded by the credits: nothing is accepted that has none.
+        self._open: deque[_Accepted] = deque()  # without outcome, or behind such a frame
         self._ordered: list[asyncio.Queue[_Accepted | None]] = [
-            asyncio.Queue() for _ in range(1 + len(self._behavior))
-        ]  # bounded by the credits: nothing is accepted that has none
+            asyncio.Queue() for _ in self._behavior
+        ]
+        self._computing: set[asyncio.Future[Answer]] = set()
         self._answers: asyncio.Queue[LiveAnswer | None] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._log = log.bind(session=session_id, camera=options.camera)
@@ -157,7 +168,6 @@ class LiveSession:
         )
         create = asyncio.get_running_loop().create_task
         self._tasks.append(create(self._pump()))
-        self._tasks.append(create(self._emit_outcomes()))
         for place, (_, stream) in enumerate(self._behavior):
             self._tasks.append(create(self._emit_behaviors(place, stream)))
 
@@ -181,13 +191,13 @@ class LiveSession:
             frame,
             arrived,
             arrival_time_ns,
-            loop.create_future(),
             [loop.create_future() for _ in self._behavior],
         )
         self._last_index = frame.frame_index
         self._watch.begin(frame.frame_index, self._time_s(accepted))
         self._counts["accepted"] += 1
         self._unanswered += 1
+        self._open.append(accepted)
         for queue in self._ordered:
             queue.put_nowait(accepted)
         if self.options.freshness == "latest":
@@ -202,14 +212,19 @@ class LiveSession:
         self._finishing = True
         for queue in self._ordered:
             queue.put_nowait(None)
+        self._emit_outcomes()
         self._wake.set()
 
-    async def answers(self) -> AsyncIterator[LiveAnswer]:
+    def tell(self, notice: Notice) -> None:
+        """Give the client something to know between the answers."""
+        self._answers.put_nowait(notice)
+
+    async def answers(self) -> AsyncGenerator[LiveAnswer, None]:
         """Yield outcomes and behavior answers, each kind in the order of the frames.
 
         A trigger that switches comes before the answer that made it.
         """
-        for _ in self._ordered:
+        for _ in range(1 + len(self._ordered)):
             while (answer := await self._answers.get()) is not None:
                 yield answer
                 if isinstance(answer, Outcome):  # it is on its way: its credit is free again
@@ -221,9 +236,13 @@ class LiveSession:
         """Drop what is still in work, for example because the client left."""
         for task in self._tasks:
             task.cancel()
+        for computing in list(self._computing):
+            computing.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for _, stream in self._behavior:
             await stream.close()
+        if self.options.shared_memory is not None:
+            self.options.shared_memory.close()
         metrics.STREAMS_OPEN.dec()
         self._log.info("session closed", **self._counts)
 
@@ -281,15 +300,26 @@ class LiveSession:
         for place, (position, stream) in enumerate(self._behavior):
             answer = stream.push(index, prepared.inputs[position][0])
             forward(answer, accepted.behaviors[place], unchanged)
-        task = asyncio.get_running_loop().create_task(self._complete(accepted, prepared, poses))
-        self._tasks.append(task)
-        task.add_done_callback(self._tasks.remove)
+        if not poses:
+            self._complete(accepted, prepared, [])
+            return
 
-    async def _complete(
+        def answered(one: asyncio.Future[Answer]) -> None:  # no task: this is every frame's way
+            self._computing.discard(one)
+            if accepted.outcome is None and all(pose.done() for pose in poses):
+                self._complete(accepted, prepared, poses)
+
+        self._computing.update(poses)
+        for one in poses:
+            one.add_done_callback(answered)
+
+    def _complete(
         self, accepted: _Accepted, prepared: PreparedFrame, poses: list[asyncio.Future[Answer]]
     ) -> None:
+        if any(one.cancelled() for one in poses):
+            return  # the session is closed
         try:
-            answers = [await one for one in poses]
+            answers = [one.result() for one in poses]
         except EthostreamError as error:
             self._fail(accepted, error, behaviors=False)
             return
@@ -344,39 +374,47 @@ class LiveSession:
         in_work: bool = True,
     ) -> None:
         frame = accepted.frame
-        accepted.outcome.set_result(
-            Outcome(
-                frame_index=frame.frame_index,
-                capture_time_ns=frame.capture_time_ns,
-                arrival_time_ns=accepted.arrival_time_ns,
-                pts_ns=frame.pts_ns if isinstance(frame, ReadFrame) else 0,
-                kind=kind,
-                poses=poses,
-                reason=reason,
-                error=error,
-                timings=timings,
-                crops=crops,
-            )
+        accepted.outcome = Outcome(
+            frame_index=frame.frame_index,
+            capture_time_ns=frame.capture_time_ns,
+            arrival_time_ns=accepted.arrival_time_ns,
+            pts_ns=frame.pts_ns if isinstance(frame, ReadFrame) else 0,
+            kind=kind,
+            poses=poses,
+            reason=reason,
+            error=error,
+            timings=timings,
+            crops=crops,
         )
         if in_work:
             self._in_work -= 1
             self._wake.set()
+        self._emit_outcomes()
 
-    async def _emit_outcomes(self) -> None:
-        while (accepted := await self._ordered[0].get()) is not None:
-            outcome = self._predict(accepted, await accepted.outcome)
+    def _emit_outcomes(self) -> None:
+        """Let go of the outcomes that wait for no frame before theirs."""
+        while self._open and (settled := self._open[0].outcome) is not None:
+            accepted = self._open.popleft()
+            outcome = self._predict(accepted, settled)
             found = dict(outcome.poses)
             for _, loaded in self._pose:
                 self._tell_triggers(accepted, loaded.key, found.get(loaded.key))
             self._answers.put_nowait(outcome)
             self._counts[outcome.kind] += 1
             metrics.FRAMES.labels("live", outcome.kind).inc()
-            metrics.FRAME_SECONDS.observe(self._clock() - accepted.arrived)
-        self._answers.put_nowait(None)
+            metrics.FRAME_SECONDS.labels(outcome.kind).observe(self._clock() - accepted.arrived)
+            if (timings := outcome.timings) is not None:
+                metrics.STAGES["queue"].observe(timings.queue)
+                metrics.STAGES["decode"].observe(timings.decode)
+                metrics.STAGES["preprocess"].observe(timings.preprocess)
+                metrics.STAGES["postprocess"].observe(timings.postprocess)
+        if self._finishing and not self._open and not self._ended:
+            self._ended = True
+            self._answers.put_nowait(None)
 
     async def _emit_behaviors(self, place: int, stream: BehaviorStream) -> None:
         tracker = self._trackers[place]
-        while (accepted := await self._ordered[1 + place].get()) is not None:
+        while (accepted := await self._ordered[place].get()) is not None:
             answer = await accepted.behaviors[place]
             self._wake.set()
             latency = self._clock() - accepted.arrived

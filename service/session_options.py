@@ -10,6 +10,7 @@ from service.errors import InvalidConfig
 from service.prediction import Prediction
 from service.preprocess import CropRegion
 from service.repository import Selection
+from service.shared_memory import SharedSegment
 from service.triggers import Trigger
 from service.video.base import VideoLimits
 
@@ -61,3 +62,5 @@ class SessionOptions:
     """Events that the client waits for."""
     prediction: Prediction | None = None
     """Say where the keypoints will be."""
+    shared_memory: SharedSegment | None = None
+    """Where raw frames may lie; the session closes it at its end."""

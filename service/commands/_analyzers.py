@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ethostream import AsyncClient, BundleInfo, Crop
 from ethostream import DynamicCrop as ClientDynamicCrop
+from ethostream import EthostreamError as ClientError
 
 from service.config import ServiceConfig
-from service.errors import BundleNotFound, InvalidRequest
+from service.errors import BundleNotFound, InvalidRequest, RemoteFailed
 from service.jobs.analyzer import Finished, LocalAnalyzer, Resume, Started
 from service.results import AnsweredBundle, RequestOptions
 from service.results.provenance import describe_bundle
@@ -56,7 +57,7 @@ class RemoteAnalyzer:
             if follow is None
             else ClientDynamicCrop(margin_px=follow.margin_px, max_zoom=follow.max_zoom),
         )
-        async with aclosing(analysis):
+        async with aclosing(analysis), _told_as_ours():
             started = await analysis.open()
             found = started.info
             info = VideoInfo(
@@ -72,6 +73,15 @@ class RemoteAnalyzer:
             async for chunk in analysis:
                 yield chunk
             yield Finished(analysis.finished.message if analysis.finished else "")
+
+
+@asynccontextmanager
+async def _told_as_ours() -> AsyncIterator[None]:
+    """Turn an error of the client into one that is told as those of this process are."""
+    try:
+        yield
+    except ClientError as error:
+        raise RemoteFailed(str(error)) from error
 
 
 @asynccontextmanager

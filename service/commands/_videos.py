@@ -19,8 +19,9 @@ from rich.text import Text
 from service.jobs.analyzer import Analyzer
 from service.jobs.finish import Finisher
 from service.jobs.lease import LeaseTaker
+from service.jobs.reports import VideoReport
 from service.jobs.runner import run_videos
-from service.jobs.video import Request, VideoReport, VideoWorker
+from service.jobs.video import Request, VideoWorker
 from service.jobs.work import VideoProgress
 from service.results.plan import PlannedVideo
 

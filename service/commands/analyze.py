@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the command's options must show without loading the engines
     from contextlib import AbstractAsyncContextManager
 
     from service.jobs.analyzer import Analyzer
-    from service.jobs.video import VideoReport
+    from service.jobs.reports import VideoReport
     from service.results import RequestOptions
 
 SUMMARY = "analyze videos and folders, and write what was found"

@@ -25,10 +25,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--listen",
         metavar="HOST:PORT",
-        help="address (default: 127.0.0.1:50051; port 0: a free one)",
+        help="address (default: 127.0.0.1:50051; port 0: a free one), or unix:PATH of a socket",
     )
     parser.add_argument("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics there")
     parser.add_argument("--root", action="append", metavar="DIR", help="allow videos below DIR")
+    parser.add_argument("--jobs", metavar="DIR", help="take archive jobs, and keep them in DIR")
+    parser.add_argument(
+        "--results", action="append", metavar="DIR", help="allow jobs to write below DIR"
+    )
     parser.add_argument("--engine", choices=ENGINE_CHOICES)
     parser.add_argument("--precision", choices=PRECISION_CHOICES)
     parser.add_argument("--decoder", choices=DECODER_CHOICES)
@@ -107,6 +111,10 @@ def _override(config: "ServiceConfig", arguments: argparse.Namespace) -> "Servic
         "video": {
             "roots": tuple(arguments.root) if arguments.root else None,
             "decoder": arguments.decoder,
+        },
+        "jobs": {
+            "directory": arguments.jobs,
+            "results": tuple(arguments.results) if arguments.results else None,
         },
     }
     for section, values in given.items():

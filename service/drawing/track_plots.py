@@ -3,25 +3,29 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from service.drawing.colors import fraction, series_color
+from service.drawing.figures import (
+    EDGE,
+    FAINT,
+    INK,
+    draw_trace,
+    frame_edges,
+    plot_style,
+    save_figure,
+    to_columns,
+)
 from service.errors import InvalidRequest
-from service.results.atomic import replacing
 from service.tracks.track import Track
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from service.tracks.embedding import Embedding
-
-_INK = "#1f2430"
-_FAINT = "#8a93a5"
-_MANY_POINTS = 20_000
 
 
 def draw_track(track: Track, out: Path, *, cutoff: float, animal: int = 0) -> None:
@@ -45,24 +49,23 @@ def draw_track(track: Track, out: Path, *, cutoff: float, animal: int = 0) -> No
     xy = np.where(seen[..., None], track.keypoints_xy[:, animal], np.nan).astype(np.float64)
     known_rate = track.frame_rate_hz > 0
     times = track.times_s if known_rate else track.frame_index.astype(np.float64)
+    edges = frame_edges(times, track.frame_rate_hz if known_rate else 1.0)
+    confidence = track.confidence[:, animal]
     unit = "time (s)" if known_rate else "frame"
-    with matplotlib.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
+    with plot_style():
         figure = Figure(figsize=(12, 7.2), dpi=130)
         figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
         grid = figure.add_gridspec(4, 2, width_ratios=[1.0, 1.25])
         way = figure.add_subplot(grid[:3, 0])
         over_x, over_y, trust = (figure.add_subplot(grid[row, 1]) for row in range(3))
         steps = figure.add_subplot(grid[3, :])
-        thin = slice(None, None, max(1, len(track) // _MANY_POINTS))
+        traces = [to_columns(values, edges) for values in (xy[..., 0], xy[..., 1], confidence)]
         for place, name in enumerate(track.keypoints):
             color = fraction(series_color(place))
             path = xy[:, place]
             way.plot(path[:, 0], path[:, 1], color=color, lw=0.6, alpha=0.75, label=name)
-            over_x.plot(times[thin], path[thin, 0], color=color, lw=0.8)
-            over_y.plot(times[thin], path[thin, 1], color=color, lw=0.8)
-            trust.plot(
-                times[thin], track.confidence[thin, animal, place], color=color, lw=0.7, alpha=0.8
-            )
+            for axis, columns in zip((over_x, over_y, trust), traces, strict=True):
+                draw_trace(axis, columns, place, color, width=0.8)
             _draw_displacements(steps, track, path, color)
         way.set(xlabel="x (px)", ylabel="y (px)")
         way.set_aspect("equal")
@@ -70,14 +73,14 @@ def draw_track(track: Track, out: Path, *, cutoff: float, animal: int = 0) -> No
         name = f"{track.source.name} · {track.model}"
         if track.animals > 1:
             name += f" · {track.names[animal]}"
-        way.set_title(name, loc="left", fontsize=10, color=_INK)
+        way.set_title(name, loc="left", fontsize=10, color=INK)
         over_x.set(ylabel="x (px)")
         over_y.set(ylabel="y (px)")
         over_y.invert_yaxis()
         trust.set(ylabel="confidence", xlabel=unit, ylim=(-0.02, 1.03))
-        trust.axhline(cutoff, color=_FAINT, lw=0.7, ls=(0, (4, 3)))
+        trust.axhline(cutoff, color=FAINT, lw=0.7, ls=(0, (4, 3)))
         for axis in (over_x, over_y, trust):
-            axis.set_xlim(times[0], max(times[-1], times[0] + 1e-3))
+            axis.set_xlim(edges[0], edges[-1])
         steps.set(xlabel="displacement from frame to frame (px)", ylabel="frames", yscale="log")
         figure.legend(*way.get_legend_handles_labels(), loc="outside lower center", ncols=8)
         _finish(figure, [way, over_x, over_y, trust, steps], out)
@@ -97,7 +100,7 @@ def draw_embedding(embedding: "Embedding", out: Path) -> None:
     rows = -(-clusters // columns)
     bones = track.places(track.skeleton)
     reach = np.percentile(np.abs(embedding.poses), 99.5, axis=(0, 1))
-    with matplotlib.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
+    with plot_style():
         figure = Figure(figsize=(7 + 1.3 * columns, 6.4), dpi=130)
         figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05))
         grid = figure.add_gridspec(rows, columns + 1, width_ratios=[6.2, *[1.25] * columns])
@@ -115,7 +118,7 @@ def draw_embedding(embedding: "Embedding", out: Path) -> None:
                 va="center",
                 fontsize=10,
                 weight="bold",
-                color=_INK,
+                color=INK,
                 bbox={"boxstyle": "circle,pad=0.2", "fc": "white", "ec": color, "lw": 1.2},
             )
             axis = figure.add_subplot(grid[cluster // columns, 1 + cluster % columns])
@@ -128,7 +131,7 @@ def draw_embedding(embedding: "Embedding", out: Path) -> None:
             axis.set_aspect("equal")
             axis.set_axis_off()
             share = members.mean()
-            axis.set_title(f"{cluster + 1} · {share:.0%}", fontsize=8, color=_INK, pad=2)
+            axis.set_title(f"{cluster + 1} · {share:.0%}", fontsize=8, color=INK, pad=2)
         whole.set_axis_off()
         explained = embedding.explained[:2].sum()
         files = ", ".join(track.source.name for track in embedding.tracks[:3])
@@ -138,10 +141,9 @@ def draw_embedding(embedding: "Embedding", out: Path) -> None:
             f"{embedding.components.shape[1]} components (first two: {explained:.0%} of variance)",
             loc="left",
             fontsize=9,
-            color=_INK,
+            color=INK,
         )
-        with replacing(out) as unfinished:
-            figure.savefig(unfinished)
+        save_figure(figure, out)
 
 
 def _draw_displacements(
@@ -163,7 +165,7 @@ def _draw_pose(
 ) -> None:
     upright = pose[:, ::-1]  # the front up, the animal's right to the right
     for one, two in bones:
-        axis.plot(*upright[[one, two]].T, color=_INK if alpha == 1 else color, lw=1, alpha=alpha)
+        axis.plot(*upright[[one, two]].T, color=INK if alpha == 1 else color, lw=1, alpha=alpha)
     for place, point in enumerate(upright):
         dot = fraction(series_color(place)) if alpha == 1 else color
         axis.plot(*point, "o", ms=4 if alpha == 1 else 2.5, color=dot, alpha=alpha, mew=0)
@@ -171,9 +173,8 @@ def _draw_pose(
 
 def _finish(figure: Figure, axes: "list[Axes]", out: Path) -> None:
     for axis in axes:
-        axis.tick_params(colors=_INK, labelsize=8, length=3)
+        axis.tick_params(colors=INK, labelsize=8, length=3)
         for side, spine in axis.spines.items():
-            spine.set_color("#c6ccd8")
+            spine.set_color(EDGE)
             spine.set_visible(side in ("left", "bottom"))
-    with replacing(out) as unfinished:
-        figure.savefig(unfinished)
+    save_figure(figure, out)

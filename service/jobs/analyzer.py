@@ -13,7 +13,7 @@ from service.repository import LoadedBundle
 from service.results import AnsweredBundle, RequestOptions
 from service.results.provenance import describe_bundle
 from service.results.video_results import ChunkLike
-from service.runtime import Runtime
+from service.runtime import Runtime, parse_bundle
 from service.values import Poses, VideoInfo
 from service.video.pictures import PictureList
 
@@ -105,6 +105,20 @@ class LocalAnalyzer:
                     yield Finished(event.message)
                 else:
                     yield event
+
+
+async def open_local_analyzer(runtime: Runtime, names: Sequence[str]) -> LocalAnalyzer:
+    """Load the bundles that are not loaded yet, NAME@VERSION each, and compute with them.
+
+    Raises:
+        BundleNotFound, BundleInvalid: one is not there, or damaged.
+        EngineUnavailable: the engine that it needs is not on this machine.
+    """
+    loaded = {str(one.key) for one in runtime.repository.loaded()}
+    for name in names:
+        if name not in loaded:
+            await runtime.repository.load(*parse_bundle(name))
+    return LocalAnalyzer(runtime, names)
 
 
 def _from_loaded(loaded: LoadedBundle, stride: int = 1) -> AnsweredBundle:

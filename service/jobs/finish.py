@@ -9,19 +9,30 @@ import multiprocessing
 import os
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from service.errors import DecoderFailed
+from service.errors import EngineFailed
 from service.jobs.chunks import read_chunks
 from service.jobs.lease import Lease
-from service.results import AnsweredBundle, Provenance, read_results, record_path
+from service.jobs.planning import LeftOut
+from service.jobs.reports import VideoReport
+from service.results import (
+    AnsweredBundle,
+    Provenance,
+    VideoResults,
+    read_results,
+    record_path,
+)
 from service.results.formats import result_paths, write_derived
 from service.results.parquet import write_tables
 from service.results.plan import PlannedVideo
+
+Task = TypeVar("Task")
 
 _TRAIL_FRAMES = 20
 
@@ -57,6 +68,17 @@ class Finish:
     outputs: Outputs
 
 
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """The page of a job that is over."""
+
+    reports: tuple[VideoReport, ...]
+    left_out: tuple[LeftOut, ...]
+    out: Path
+    """Folder of the page."""
+    title: str
+
+
 class Finisher:
     """Writes results in worker processes; to be closed.
 
@@ -73,10 +95,22 @@ class Finisher:
 
         Raises:
             LeaseLost: another process has taken over; nothing of its files was touched.
-            EthostreamError: a format needs a library that is not installed.
+            EngineUnavailable: a format needs a library that is not installed.
             OSError: the disk is full or gone.
-            DecoderFailed: the worker process died at it, twice.
+            EngineFailed: the worker process died at it, twice.
         """
+        await self._call(write_files, task, f"the results of {task.video.path}")
+
+    async def write_page(self, task: JobPage) -> None:
+        """Write the page of a job; see `write`."""
+        await self._call(_write_page, task, f"the report in {task.out}")
+
+    async def close(self) -> None:
+        """End the worker processes; what is being written is finished first."""
+        if self._pool is not None:
+            await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+
+    async def _call(self, function: Callable[[Task], None], task: Task, what: str) -> None:
         for attempt in (1, 2):
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(
@@ -86,69 +120,64 @@ class Finisher:
                 )
             pool = self._pool
             try:
-                await asyncio.wrap_future(pool.submit(finish, task))
+                await asyncio.wrap_future(pool.submit(function, task))
                 return
             except BrokenProcessPool as error:
                 if self._pool is pool:  # of those that wait, the first makes a new one
                     pool.shutdown(wait=False)
                     self._pool = None
                 if attempt == 2:
-                    raise DecoderFailed(
-                        f"the process that writes the results of {task.video.path} died twice; is "
-                        "there memory enough for its formats? name fewer"
+                    raise EngineFailed(
+                        f"the process that writes {what} died twice; is there memory enough? name "
+                        "fewer formats"
                     ) from error
 
-    async def close(self) -> None:
-        """End the worker processes; what is being written is finished first."""
-        if self._pool is not None:
-            await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
-
-def finish(task: Finish) -> None:
+def write_files(task: Finish) -> None:
     """Write all files into a folder beside the chunks, then move them to their places."""
-    video, lease = task.video, task.lease
+    video, lease, outputs = task.video, task.lease, task.outputs
+    for left in lease.folder.glob("files-*"):
+        shutil.rmtree(left, ignore_errors=True)
     staging = lease.folder / f"files-{lease.number:06d}"
-    for path in lease.folder.glob("files-*"):
-        shutil.rmtree(path, ignore_errors=True)
     staging.mkdir()
-    record = record_path(video.out, video.stem)
-    staged = record_path(staging, video.stem)
+    record, staged = record_path(video.out, video.stem), record_path(staging, video.stem)
     try:
         if task.chunks:
             write_tables(task.provenance, lambda: read_chunks(list(task.chunks)), staged)
-        outputs = task.outputs
-        if task.chunks and not (outputs.formats or outputs.overlay or outputs.report):
-            results = None
-        else:
-            results = read_results(staged if task.chunks else record)
-        if results is not None:
-            write_derived(
-                results,
-                staging,
-                outputs.formats,
-                stem=video.stem,
-                video=video.path,
-                home=video.out,
-            )
-            if outputs.overlay:
-                from service.drawing import OverlayOptions, draw_overlay
-
-                draw_overlay(
-                    video.path,
-                    results,
-                    staging / video.overlay.name,
-                    OverlayOptions(trail_frames=_TRAIL_FRAMES),
-                )
+        if outputs.formats or outputs.overlay or outputs.report:
+            _write_derived(task, read_results(staged if task.chunks else record), staging)
         lease.check()
         if task.chunks:
             record.unlink(missing_ok=True)  # where it is, the files beside it belong to it
-        for path in sorted(staging.iterdir()):
-            if path != staged:
-                path.replace(video.out / path.name)
-        if task.chunks:
-            staged.replace(record)
+        for path in sorted(staging.iterdir(), key=lambda path: path == staged):
+            path.replace(video.out / path.name)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write_derived(task: Finish, results: VideoResults, staging: Path) -> None:
+    """Write what is made from the record."""
+    video, outputs = task.video, task.outputs
+    write_derived(
+        results, staging, outputs.formats, stem=video.stem, video=video.path, home=video.out
+    )
+    if outputs.overlay:
+        from service.drawing import OverlayOptions, draw_overlay  # plots and fonts: only if asked
+
+        options = OverlayOptions(trail_frames=_TRAIL_FRAMES)
+        draw_overlay(video.path, results, staging / video.overlay.name, options)
+    if outputs.report:
+        from service.report import write_video_report
+
+        shown = None if video.pictures else video.path
+        write_video_report(results, staging, video=shown, stem=video.stem)
+
+
+def _write_page(task: JobPage) -> None:
+    from service.jobs.pages import reported
+    from service.report import write_job_report
+
+    write_job_report(reported(task.reports, task.left_out), task.out, title=task.title)
 
 
 def _end_with_parent() -> None:

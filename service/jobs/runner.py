@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from service.jobs.video import VideoReport, VideoWorker
+from service.jobs.reports import VideoReport
+from service.jobs.video import VideoWorker
 from service.results.plan import PlannedVideo
 
 _BUSY_SECONDS = 2.0

@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
-from ethostream import EthostreamError as ClientError
 
 from service.errors import EthostreamError, LeaseLost
 from service.jobs.analyzer import Analyzer
@@ -16,33 +14,10 @@ from service.jobs.chunks import ChunkStore
 from service.jobs.finish import Finish, Finisher, Outputs
 from service.jobs.lease import Lease, LeaseTaker
 from service.jobs.manifest import VideoManifest, read_manifest, work_folder, write_manifest
+from service.jobs.reports import VideoReport
 from service.jobs.work import VideoProgress, VideoWork
 from service.results import RequestOptions, count_frames, read_provenance, record_path, same_work
 from service.results.plan import PlannedVideo
-
-ReportState = Literal["done", "skipped", "failed", "busy"]
-
-
-@dataclass(frozen=True, slots=True)
-class VideoReport:
-    """What became of one video."""
-
-    video: str
-    state: ReportState
-    """skipped: finished before; busy: another process works on it now."""
-    frames: int = 0
-    seconds: float = 0.0
-    """Time of the analysis, without writing."""
-    files: tuple[str, ...] = ()
-    """The record first."""
-    message: str = ""
-    """Why it failed, or what was wrong with the file."""
-    decoder: str = ""
-    """What decoded it, with its version; empty where nothing was decoded now."""
-    statuses: dict[str, int] = field(default_factory=dict)
-    """Frames by what decoding gave: ok, repeated, missing, corrupt."""
-    resumed_frames: int = 0
-    """Of `frames`, those that were there from an earlier run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +104,7 @@ class VideoWorker:
             return _done(await work.run())
         except LeaseLost:
             return VideoReport(str(video.path), "busy")
-        except (EthostreamError, ClientError, OSError) as error:
+        except (EthostreamError, OSError) as error:
             with suppress(OSError, LeaseLost):
                 await asyncio.to_thread(_note_failure, lease, str(error))
             return VideoReport(str(video.path), "failed", message=str(error))

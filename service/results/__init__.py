@@ -4,7 +4,8 @@
 Parquet is the record: it holds everything and is read back; the other formats are made from it.
 """
 
-from service.results.formats import FORMATS, result_paths, write_results
+from service.format_names import FORMATS
+from service.results.formats import result_paths, write_results
 from service.results.parquet import count_frames, read_provenance, read_results, record_path
 from service.results.provenance import (
     AnsweredBehavior,

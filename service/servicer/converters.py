@@ -13,6 +13,9 @@ from ethostream.v1 import (
 from ethostream.v1 import (
     inference_service_pb2 as inference_pb2,
 )
+from ethostream.v1 import (
+    job_service_pb2 as job_pb2,
+)
 from numpy.typing import NDArray
 
 from service.archive import VideoFinished, VideoOptions, VideoStarted
@@ -26,14 +29,15 @@ from service.errors import (
     InvalidFrame,
     InvalidRequest,
 )
-from service.frames import EncodedFrame, Encoding
-from service.outcomes import LiveBehavior, Outcome, Timings
+from service.frames import RAW_CHANNELS, EncodedFrame, Encoding
+from service.outcomes import ChunkTaken, LiveBehavior, Outcome, Timings
 from service.prediction import Prediction
 from service.preprocess import CropRegion
 from service.repository import BundleStatus, LoadedBundle, Repository, Selection
 from service.servicer.triggers import to_triggers
 from service.session import LiveSession
 from service.session_options import Freshness, SessionOptions
+from service.shared_memory import SharedPixels, SharedSegment
 from service.values import (
     BoutEvent,
     BundleVersion,
@@ -140,14 +144,20 @@ def to_video_options(
 
     Raises:
         BundleNotFound: a bundle is not loaded.
-        InvalidRequest: a negative frame rate.
+        InvalidRequest: a negative frame rate, or a dynamic crop that cannot go on.
     """
     if message.frame_rate_hz < 0:
         raise InvalidRequest(f"frame_rate_hz is {message.frame_rate_hz}; give 0 or a positive rate")
+    if message.resume_frame and message.HasField("dynamic_crop"):
+        raise InvalidRequest(
+            f"a dynamic crop cannot go on at frame {message.resume_frame}, since it depends on all "
+            "frames before; leave resume_frame out"
+        )
     return VideoOptions(
         selections=to_selections(message.bundles, repository),
         crop=to_crop(message.crop) if message.HasField("crop") else None,
         first_frame=message.first_frame,
+        resume_frame=message.resume_frame,
         frame_limit=message.frame_limit,
         frames_per_chunk=message.frames_per_chunk,
         frame_rate_hz=message.frame_rate_hz,
@@ -161,7 +171,7 @@ def to_crop(message: frame_pb2.CropRegion) -> CropRegion:
 
 
 def to_dynamic_crop(
-    message: inference_pb2.StreamStart | inference_pb2.AnalyzeVideoRequest,
+    message: inference_pb2.StreamStart | inference_pb2.AnalyzeVideoRequest | job_pb2.JobSpec,
 ) -> DynamicCrop | None:
     """Read the dynamic crop of a request; what is not set takes its default.
 
@@ -173,11 +183,12 @@ def to_dynamic_crop(
     return DynamicCrop(**{field.name: value for field, value in message.dynamic_crop.ListFields()})
 
 
-def to_frame(message: frame_pb2.Frame) -> EncodedFrame:
-    """Read a frame; its bytes are not looked at yet.
+def to_frame(message: frame_pb2.Frame, memory: SharedSegment | None = None) -> EncodedFrame:
+    """Read a frame; its bytes are not looked at yet, whether they came along or lie in `memory`.
 
     Raises:
-        InvalidRequest: the encoding is not one of the protocol's.
+        InvalidRequest: the encoding is not one of the protocol's, or the frame is said to lie in
+            shared memory and cannot.
     """
     encoding = _ENCODINGS.get(message.encoding)
     if encoding is None:
@@ -193,7 +204,26 @@ def to_frame(message: frame_pb2.Frame) -> EncodedFrame:
         height_px=message.height_px,
         crop=to_crop(message.crop) if message.HasField("crop") else None,
         data=message.data,
+        shared=_to_shared(message, encoding, memory),
     )
+
+
+def _to_shared(
+    message: frame_pb2.Frame, encoding: Encoding, memory: SharedSegment | None
+) -> SharedPixels | None:
+    if not message.HasField("shared_offset_bytes"):
+        return None
+    if memory is None:
+        raise InvalidRequest(
+            f"frame {message.frame_index} lies in shared memory, but the stream began without; "
+            "name it in StreamStart.shared_memory"
+        )
+    if encoding not in RAW_CHANNELS or message.data:
+        raise InvalidRequest(
+            f"frame {message.frame_index} in shared memory is {encoding} with "
+            f"{len(message.data)} bytes of data; only raw pixels lie there, and nothing in data"
+        )
+    return SharedPixels(memory, message.shared_offset_bytes)
 
 
 def to_codec(message: frame_pb2.VideoChunk) -> ChunkCodec:
@@ -240,6 +270,16 @@ def from_outcome(outcome: Outcome) -> inference_pb2.FrameOutcome:
         message.error.code = _error_code(outcome.error)
         message.error.message = outcome.reason
     return message
+
+
+def from_chunk_taken(taken: ChunkTaken) -> inference_pb2.ChunkAcknowledgement:
+    """Write a ChunkAcknowledgement."""
+    return inference_pb2.ChunkAcknowledgement(
+        chunk_index=taken.chunk_index,
+        frames_decoded=taken.frames_decoded,
+        packets_corrupt=taken.packets_corrupt,
+        message=taken.message,
+    )
 
 
 def from_behavior(behavior: LiveBehavior) -> behavior_pb2.BehaviorResult:
@@ -295,6 +335,12 @@ def from_chunk(chunk: ResultChunk) -> inference_pb2.ResultChunk:
                 present=behaviors.present.ravel().tolist(),
                 bouts=_from_bouts(behaviors.bouts),
             )
+        )
+    for fault in chunk.faults:
+        message.faults.add(
+            frame_index=fault.frame_index,
+            status=inference_pb2.FrameStatus.ValueType(fault.status),
+            reason=fault.reason,
         )
     return message
 

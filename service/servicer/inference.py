@@ -3,8 +3,8 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,20 @@ from service.errors import (
     Overloaded,
     SessionNotFound,
 )
-from service.frames import ReadFrame
-from service.outcomes import LiveAnswer, LiveBehavior, LiveTrigger, Outcome
+from service.frames import EncodedFrame, ReadFrame
+from service.outcomes import (
+    ChunkTaken,
+    Draining,
+    LiveAnswer,
+    LiveBehavior,
+    LiveTrigger,
+    Outcome,
+)
 from service.paths import resolve_below_roots
 from service.runtime import Runtime
 from service.servicer import converters
 from service.servicer.admission import Admission
+from service.servicer.shared_memory import open_shared_memory
 from service.servicer.triggers import from_trigger
 from service.session import LiveSession
 from service.uploads import UploadStore
@@ -79,14 +87,14 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
         first = await anext(aiter(request_iterator), None)
         if first is None or first.WhichOneof("request") != "start":
             raise InvalidRequest("a stream's first message must be `start`; send it before frames")
-        async with self._open_session(first.start) as session:
+        async with self._open_session(first.start, context) as session:
             yield pb2.StreamFramesResponse(started=converters.from_started(session))
-            acknowledgements: asyncio.Queue[pb2.ChunkAcknowledgement] = asyncio.Queue()
-            reader = asyncio.create_task(self._read(request_iterator, session, acknowledgements))
-            outgoing: asyncio.Queue[pb2.StreamFramesResponse | None] = asyncio.Queue(maxsize=1)
+            reader = asyncio.create_task(self._read(request_iterator, session))
+            drain = asyncio.create_task(self._tell_of_drain(session))
             try:
-                async for response in self._responses(session, acknowledgements, outgoing):
-                    yield response
+                async with aclosing(session.answers()) as answers:
+                    async for answer in answers:
+                        yield _to_response(answer)
                 await reader  # raises what ended the reading, after all answers are out
                 ledger = session.ledger
                 yield pb2.StreamFramesResponse(
@@ -99,7 +107,8 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
                 )
             finally:
                 reader.cancel()
-                await asyncio.gather(reader, return_exceptions=True)
+                drain.cancel()
+                await asyncio.gather(reader, drain, return_exceptions=True)
 
     async def AnalyzeFrame(
         self, request: pb2.AnalyzeFrameRequest, context: "Context"
@@ -116,14 +125,14 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
                     f"{self._runtime.config.session.idle_seconds:g} s: open a new one with `start`"
                 )
         else:
-            unary = self._begin_unary(request.start)
+            unary = self._begin_unary(request.start, context)
             response.started.CopyFrom(converters.from_started(unary.session))
         session_id = response.session_id = unary.session.session_id
         async with unary.lock:
             self._postpone_expiry(session_id, unary)
             try:
                 if request.HasField("frame"):
-                    await unary.session.offer(converters.to_frame(request.frame))
+                    await unary.session.offer(_to_frame(request.frame, unary.session))
                     await self._collect(unary, request.frame.frame_index, response)
                 if request.end_session:
                     unary.session.finish()
@@ -207,15 +216,22 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
             self._videos -= 1
 
     @asynccontextmanager
-    async def _open_session(self, start: pb2.StreamStart) -> AsyncIterator[LiveSession]:
-        session = self._create_session(start)
+    async def _open_session(
+        self, start: pb2.StreamStart, context: "Context"
+    ) -> AsyncIterator[LiveSession]:
+        session = self._create_session(start, context)
         try:
             yield session
         finally:
             await self._close_session(session)
 
-    def _create_session(self, start: pb2.StreamStart) -> LiveSession:
+    def _create_session(self, start: pb2.StreamStart, context: "Context") -> LiveSession:
         options = converters.to_session_options(start, self._runtime.repository)
+        if start.HasField("shared_memory"):
+            memory = open_shared_memory(
+                start.shared_memory, context.peer(), is_allowed=self._limits.shared_memory
+            )
+            options = replace(options, shared_memory=memory)
         session = self._runtime.live_session(secrets.token_hex(8), options)
         self._admission.enter()
         if start.resumes_session_id:
@@ -231,15 +247,14 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
         self,
         requests: AsyncIterator[pb2.StreamFramesRequest],
         session: LiveSession,
-        acknowledgements: "asyncio.Queue[pb2.ChunkAcknowledgement]",
     ) -> None:
         """Offer all that the client sends; whatever ends the reading, the session is finished."""
-        chunks = _ChunkReader(session, acknowledgements, self._runtime.config.video.decoder)
+        chunks = _ChunkReader(session, self._runtime.config.video.decoder)
         try:
             async for request in requests:
                 kind = request.WhichOneof("request")
                 if kind == "frame" and not chunks.used:
-                    await session.offer(converters.to_frame(request.frame))
+                    await session.offer(_to_frame(request.frame, session))
                 elif kind == "chunk" and (chunks.used or not session.ledger.accepted):
                     await chunks.offer(request.chunk)
                 else:
@@ -252,46 +267,12 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
             session.finish()
             await chunks.close()
 
-    async def _responses(
-        self,
-        session: LiveSession,
-        acknowledgements: "asyncio.Queue[pb2.ChunkAcknowledgement]",
-        outgoing: "asyncio.Queue[pb2.StreamFramesResponse | None]",
-    ) -> AsyncIterator[pb2.StreamFramesResponse]:
-        """Merge answers, chunk acknowledgements and a drain notice into one sequence."""
+    async def _tell_of_drain(self, session: LiveSession) -> None:
+        await self._admission.draining.wait()
+        session.tell(Draining(self._limits.drain_seconds))
 
-        async def put_answers() -> None:
-            async for answer in session.answers():
-                await outgoing.put(_to_response(answer))
-            while not acknowledgements.empty():
-                chunk = acknowledgements.get_nowait()
-                await outgoing.put(pb2.StreamFramesResponse(chunk=chunk))
-            await outgoing.put(None)
-
-        async def put_acknowledgements() -> None:
-            while True:
-                chunk = await acknowledgements.get()
-                await outgoing.put(pb2.StreamFramesResponse(chunk=chunk))
-
-        async def put_drain_notice() -> None:
-            await self._admission.draining.wait()
-            grace_ms = round(self._limits.drain_seconds * 1000)
-            await outgoing.put(pb2.StreamFramesResponse(drain=pb2.DrainNotice(grace_ms=grace_ms)))
-
-        tasks = [
-            asyncio.create_task(put())
-            for put in (put_answers, put_acknowledgements, put_drain_notice)
-        ]
-        try:
-            while (response := await outgoing.get()) is not None:
-                yield response
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _begin_unary(self, start: pb2.StreamStart) -> _UnarySession:
-        session = self._create_session(start)
+    def _begin_unary(self, start: pb2.StreamStart, context: "Context") -> _UnarySession:
+        session = self._create_session(start, context)
         unary = _UnarySession(session, session.answers())
         self._unary[session.session_id] = unary
         return unary
@@ -338,14 +319,8 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
 class _ChunkReader:
     """Decodes a chunked stream and offers its frames, numbered from 0 in presentation order."""
 
-    def __init__(
-        self,
-        session: LiveSession,
-        acknowledgements: "asyncio.Queue[pb2.ChunkAcknowledgement]",
-        decoder: str,
-    ) -> None:
+    def __init__(self, session: LiveSession, decoder: str) -> None:
         self._session = session
-        self._acknowledgements = acknowledgements
         self._name = decoder
         self._decoder: ChunkDecoder | None = None
         self._codec = ""
@@ -376,12 +351,9 @@ class _ChunkReader:
         self._last_chunk = chunk.chunk_index
         decoded = await self._decoder.feed(chunk.data, pts_ns=chunk.capture_time_ns)
         await self._offer(decoded.frames)
-        self._acknowledgements.put_nowait(
-            pb2.ChunkAcknowledgement(
-                chunk_index=chunk.chunk_index,
-                frames_decoded=len(decoded.frames),
-                packets_corrupt=decoded.packets_corrupt,
-                message=decoded.message,
+        self._session.tell(
+            ChunkTaken(
+                chunk.chunk_index, len(decoded.frames), decoded.packets_corrupt, decoded.message
             )
         )
 
@@ -402,6 +374,10 @@ class _ChunkReader:
             self._frames += 1
 
 
+def _to_frame(message: frame_pb2.Frame, session: LiveSession) -> EncodedFrame:
+    return converters.to_frame(message, session.options.shared_memory)
+
+
 def _add(answer: LiveAnswer, response: pb2.AnalyzeFrameResponse) -> None:
     match answer:
         case Outcome():
@@ -420,3 +396,8 @@ def _to_response(answer: LiveAnswer) -> pb2.StreamFramesResponse:
             return pb2.StreamFramesResponse(behavior=converters.from_behavior(answer))
         case LiveTrigger():
             return pb2.StreamFramesResponse(trigger=from_trigger(answer))
+        case ChunkTaken():
+            return pb2.StreamFramesResponse(chunk=converters.from_chunk_taken(answer))
+        case Draining():
+            drain = pb2.DrainNotice(grace_ms=round(answer.grace_seconds * 1000))
+            return pb2.StreamFramesResponse(drain=drain)

@@ -1,12 +1,11 @@
 """Loads the modules that need the analysis extra, or says how to install it."""
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import cast
 
-from service.errors import EngineUnavailable
+from service import extras
 from service.tracks.track import Track
 
 
@@ -20,15 +19,7 @@ def analysis_module(name: str, purpose: str) -> ModuleType:
     Raises:
         EngineUnavailable: the extra is not installed; the message says how to.
     """
-    try:
-        return import_module(f"service.tracks.{name}")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("service"):
-            raise
-        raise EngineUnavailable(
-            f"{purpose} needs {error.name}, which is not installed; run "
-            "`uv sync --extra cpu --extra analysis`"
-        ) from error
+    return extras.analysis_module(f"service.tracks.{name}", purpose)
 
 
 def sleap_reader() -> Callable[[Path], Track]:

@@ -6,8 +6,8 @@ import numpy as np
 import sleap_io
 
 from service.errors import InvalidRequest
-from service.results.atomic import replacing
-from service.tracks.track import Track
+from service.results.sleap import Instances, are_detections, write_predictions
+from service.tracks.track import Rows, Track
 
 
 def read_sleap(path: Path) -> Track:
@@ -39,6 +39,9 @@ def read_sleap(path: Path) -> Track:
     confidence[~np.isfinite(positions).all(axis=-1)] = np.nan
     skeleton = labels.skeletons[0]
     animals = positions.shape[1]
+    rows: Rows = "animals" if tracked or animals == 1 else "poses"
+    if animals > 1 and are_detections(labels.provenance):
+        rows, tracked = "detections", False
     return Track(
         source=path,
         model="SLEAP",
@@ -50,7 +53,7 @@ def read_sleap(path: Path) -> Track:
         confidence=confidence,
         skeleton=tuple((edge.source.name, edge.destination.name) for edge in skeleton.edges),
         animal_names=tuple(one.name for one in labels.tracks) if tracked else (),
-        rows="animals" if tracked or animals == 1 else "poses",
+        rows=rows,
     )
 
 
@@ -66,34 +69,13 @@ def write_sleap(track: Track, path: Path, video: Path) -> None:
         InvalidRequest: the rows are detections, which have no place in SLEAP.
     """
     track.require_animals("a file of SLEAP", across_frames=False)
-    skeleton = sleap_io.Skeleton(
-        nodes=list(track.keypoints), edges=[list(bone) for bone in track.skeleton]
-    )
-    recording = sleap_io.Video(filename=str(video), open_backend=False)
     linked = track.rows == "animals" and track.animals > 1
-    owners = [sleap_io.Track(name=name) for name in track.names] if linked else []
-    frames = []
-    known = track.seen(-1.0)
-    for row, frame_index in enumerate(track.frame_index):
-        instances = [
-            sleap_io.PredictedInstance.from_numpy(
-                track.keypoints_xy[row, animal].astype(np.float64),
-                skeleton=skeleton,
-                point_scores=np.nan_to_num(track.confidence[row, animal]).astype(np.float64),
-                score=float(np.nanmean(track.confidence[row, animal][known[row, animal]])),
-                track=owners[animal] if linked else None,
-            )
-            for animal in range(track.animals)
-            if known[row, animal].any()
-        ]
-        if instances:
-            frames.append(
-                sleap_io.LabeledFrame(
-                    video=recording, frame_idx=int(frame_index), instances=instances
-                )
-            )
-    labels = sleap_io.Labels(
-        labeled_frames=frames, videos=[recording], skeletons=[skeleton], tracks=owners
+    instances = Instances(
+        keypoints=track.keypoints,
+        skeleton=track.skeleton,
+        frame_index=track.frame_index,
+        keypoints_xy=track.keypoints_xy,
+        confidence=track.confidence,
+        tracks=track.names if linked else (),
     )
-    with replacing(path) as unfinished:
-        labels.save(str(unfinished), format="slp", embed=False, verbose=False)
+    write_predictions(instances, sleap_io.Video(filename=str(video), open_backend=False), path)

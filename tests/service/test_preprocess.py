@@ -1,5 +1,6 @@
 """The resize is the stated one, and its inverse brings points back."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -33,6 +34,15 @@ def test_the_resize_equals_the_definition(size, channels):
     difference = np.abs(got.astype(int) - want.astype(int))
     assert difference.max() <= 1
     assert (difference != 0).mean() < 1e-2  # float32 against float64, at near-halves only
+
+
+@pytest.mark.parametrize("height_px", [108, 216, 250, 287, 301, 323])
+def test_a_large_frame_is_resized_as_if_all_its_rows_were_looked_at(height_px):
+    rng = np.random.default_rng(1)
+    resize(np.full((1080, 640, 3), 255, np.uint8), 200, 299)  # leaves its rows in the scratch
+    pixels = rng.integers(0, 256, (1080, 640, 3), np.uint8)
+    whole = cv2.resize(pixels.astype(np.uint16), (200, height_px), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(resize(pixels, 200, height_px), whole)
 
 
 @pytest.mark.parametrize("fit", ["stretch", "letterbox"])

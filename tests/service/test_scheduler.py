@@ -8,7 +8,7 @@ import pytest
 
 from service.engine import FakeEngine
 from service.errors import EngineFailed, InvalidConfig, Overloaded, ShuttingDown
-from service.scheduler import Graph, Sample, Scheduler, SchedulerConfig, Work
+from service.scheduler import Graph, Sample, Scheduler, SchedulerConfig, Work, batch_size
 
 
 class Gate:
@@ -87,6 +87,82 @@ async def test_live_inputs_go_before_archive_inputs_that_came_earlier(scheduler,
     gate.release.set()
     await asyncio.gather(*futures)
     assert order[0] == "live"
+
+
+PROCESSOR = {1: 1.0, 2: 2.0, 4: 4.0, 8: 8.0}
+"""Seconds by batch size where each row costs the same."""
+GPU = {1: 0.5, 2: 0.6, 4: 0.8, 8: 1.0}
+"""The same where larger batches cost little more."""
+
+
+@pytest.mark.parametrize(
+    ("live", "archive", "waited", "seconds", "expected"),
+    [
+        (0, 9, 0.0, PROCESSOR, 8),
+        (9, 0, 9.0, PROCESSOR, 8),
+        (1, 20, 0.0, PROCESSOR, 1),
+        (3, 20, 0.0, PROCESSOR, 2),
+        (1, 20, 0.0, GPU, 8),
+        (1, 2, 0.0, GPU, 2),
+        (1, 20, 0.6, GPU, 4),
+        (3, 20, 0.6, GPU, 8),
+        (1, 20, 0.95, GPU, 1),
+        (1, 20, 5.0, GPU, 1),
+        (1, 20, 0.0, {8: 1.0}, 4),
+        (1, 20, 0.0, {}, 8),
+        (1, 20, 0.1, {}, 1),
+    ],
+)
+def test_the_archive_fills_a_live_batch_up_where_that_is_worth_it_and_there_is_time(
+    live, archive, waited, seconds, expected
+):
+    size = batch_size(
+        (1, 2, 4, 8),
+        live=live,
+        waiting=live + archive,
+        waited_seconds=waited,
+        batch_seconds=seconds,
+    )
+    assert size == expected
+
+
+@pytest.mark.parametrize(("waited", "expected"), [(0.0, 4), (0.95, 1)])
+async def test_a_live_frame_that_waited_for_an_archive_batch_is_not_held_up_by_a_second(
+    waited, expected
+):
+    now = 0.0
+    gate = Gate()
+    scheduler = Scheduler(SchedulerConfig(batch_sizes=(1, 2, 4)), clock=lambda: now)
+    scheduler.start()
+    other = Graph("other", FakeEngine(batch_seconds=1.0, sleep=gate))
+    running = scheduler.submit(other, frame(0), work=Work.ARCHIVE)
+    await asyncio.to_thread(gate.entered.wait, 10)
+    graph = Graph("fake", FakeEngine())
+    graph.batch_seconds.update({1: 0.7, 2: 0.8, 4: 1.0})
+    archive = [scheduler.submit(graph, frame(0), work=Work.ARCHIVE) for _ in range(8)]
+    live = scheduler.submit(graph, frame(1), work=Work.LIVE)
+    now += waited
+    gate.release.set()
+    await asyncio.gather(running, *archive)
+    assert (await live).batch_size == expected
+    await scheduler.stop()
+
+
+async def test_it_learns_what_batches_take():
+    now = 0.0
+
+    class Processor(FakeEngine):
+        def run(self, inputs):
+            nonlocal now
+            now += 3.0
+            return super().run(inputs)
+
+    scheduler = Scheduler(SchedulerConfig(), clock=lambda: now)
+    scheduler.start()
+    graph = Graph("fake", Processor())
+    await scheduler.submit(graph, frame(0), work=Work.LIVE)
+    assert graph.batch_seconds == {1: pytest.approx(3.0)}
+    await scheduler.stop()
 
 
 async def test_inputs_of_different_shapes_never_share_a_batch(scheduler, held):

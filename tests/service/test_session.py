@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from service.engine import FakeEngine
 from service.errors import FrameOutOfOrder, InvalidRequest
@@ -101,6 +102,17 @@ async def test_every_frame_is_answered_once_in_order_and_in_px_of_the_sent_frame
         assert x == pytest.approx(20 + 2 * (index % 20) + 0.5, abs=1)
         assert y == pytest.approx(10.5, abs=1)
     assert session.ledger.accepted == session.ledger.result == 50
+
+
+async def test_latency_and_stages_of_frames_are_measured(open_session, pose_bundle):
+    def counted(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(f"ethostream_{name}_seconds_count", labels) or 0.0
+
+    stages = ("queue", "decode", "preprocess", "postprocess")
+    before = counted("frame", outcome="result"), [counted("stage", stage=one) for one in stages]
+    await run(open_session(pose_bundle), [raw(index) for index in range(5)])
+    assert counted("frame", outcome="result") - before[0] == 5
+    assert [counted("stage", stage=one) for one in stages] == [one + 5 for one in before[1]]
 
 
 async def test_pose_and_behavior_share_one_stream(open_session, pose_bundle, behavior_bundle):

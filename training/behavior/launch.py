@@ -11,10 +11,10 @@ import msgspec
 from service.bundle import InputSpec, file_sha256
 from service.errors import InvalidConfig
 from training.behavior.presets import PRESETS
+from training.behavior.search.space import merged
 from training.behavior.settings import BehaviorTraining, StageSettings
 from training.behavior.train import train_behavior
 from training.behavior.transfer import go_on_from, inherited_parts
-from training.behavior.tune.space import merged
 from training.behavior_projects.channels import measure_channels, merge_channels
 from training.data.behavior_augment import ClipAugmentSettings
 from training.data.behavior_frames import video_rate_hz

@@ -186,4 +186,5 @@ def join_chunks(chunks: Sequence[ResultChunk]) -> ResultChunk:
             )
             for columns in zip(*(chunk.behaviors for chunk in chunks), strict=True)
         ),
+        faults=tuple(one for chunk in chunks for one in chunk.faults),
     )

@@ -231,7 +231,7 @@ class Client(_Blocking[AsyncClient]):
     Use it with `with`, or call `close` at the end. It may be shared by threads.
 
     Args:
-        address: HOST:PORT of the server.
+        address: HOST:PORT of the server, or unix:PATH of its socket.
         token: Sent with every call as `authorization: Bearer ...`; give `tls` too on a network.
         tls: How to reach a server over TLS; None = without.
         max_message_bytes: Largest message in either direction.

@@ -12,6 +12,7 @@ import grpc
 from google.protobuf.message import Message
 
 from ethostream import messages
+from ethostream._shared_memory import SharedMemory
 from ethostream._status import StatusRecord
 from ethostream.analysis import AsyncAnalysis, VideoResults
 from ethostream.channel import TlsOptions, open_channel
@@ -47,7 +48,7 @@ class AsyncClient:
     Use it with `async with`, or call `close` at the end.
 
     Args:
-        address: HOST:PORT of the server.
+        address: HOST:PORT of the server, or unix:PATH of its socket.
         token: Sent with every call as `authorization: Bearer ...`; give `tls` too on a network.
         tls: How to reach a server over TLS; None = without.
         max_message_bytes: Largest message in either direction.
@@ -90,6 +91,7 @@ class AsyncClient:
         dynamic_crop: DynamicCrop | None = None,
         triggers: Sequence[Trigger] = (),
         prediction: ForwardPrediction | None = None,
+        shared_memory: SharedMemory = False,
     ) -> AsyncLiveStream:
         """A live stream of one camera; enter it with `async with`.
 
@@ -110,6 +112,8 @@ class AsyncClient:
                 newest frame that is answered; each `PoseResult` tells the crop that was used.
             triggers: Events to wait for, at most 32: `TriggerEvent` among the answers.
             prediction: Say where the keypoints will be: `PoseResult.predicted_xy`.
+            shared_memory: Hand raw images to a server on this machine through memory instead of
+                messages; it refuses where it cannot read it. "auto": where it can. Linux only.
 
         Raises:
             InvalidRequest: An option is outside its range.
@@ -129,6 +133,7 @@ class AsyncClient:
             dynamic_crop=dynamic_crop,
             triggers=triggers,
             prediction=prediction,
+            shared_memory=shared_memory,
         )
         return AsyncLiveStream(
             lambda requests: self._inference().StreamFrames(requests, metadata=self._metadata),
@@ -183,6 +188,7 @@ class AsyncClient:
         frames_per_chunk: int = 0,
         frame_rate_hz: float = 0.0,
         dynamic_crop: DynamicCrop | None = None,
+        resume_frame: int = 0,
     ) -> AsyncAnalysis:
         """Analyze a video; iterate over the answer for its result chunks.
 
@@ -198,19 +204,23 @@ class AsyncClient:
             frame_rate_hz: Rate to assume where the container's is wrong; 0 = the container's.
             dynamic_crop: Crop each frame around the animal, within `crop`, where it was in the
                 frame before.
+            resume_frame: Go on with an analysis that broke off: rows before this frame are there
+                already. Not with `dynamic_crop`.
 
         Raises:
             InvalidRequest: Not exactly one source is given, or an option is outside its range.
         """
         if sum(map(bool, (path, upload, upload_id))) != 1:
             raise InvalidRequest("give exactly one of path, upload and upload_id")
-        if min(first_frame, frame_limit, frames_per_chunk, frame_rate_hz) < 0:
+        if min(first_frame, resume_frame, frame_limit, frames_per_chunk, frame_rate_hz) < 0:
             raise InvalidRequest(
-                "first_frame, frame_limit, frames_per_chunk and frame_rate_hz are 0 or more"
+                "first_frame, resume_frame, frame_limit, frames_per_chunk and frame_rate_hz are 0 "
+                "or more"
             )
         request = inference_pb.AnalyzeVideoRequest(
             bundles=messages.selections(bundles),
             first_frame=first_frame,
+            resume_frame=resume_frame,
             frame_limit=frame_limit,
             frames_per_chunk=frames_per_chunk,
             frame_rate_hz=frame_rate_hz,

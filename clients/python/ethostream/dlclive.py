@@ -223,6 +223,7 @@ class DLCLive:
             color="bgr" if self.convert2rgb else "rgb",
             camera="dlclive",
             dynamic_crop=self._dynamic_crop,
+            shared_memory="auto",
         )
         await stream.open()
         self._stream = stream

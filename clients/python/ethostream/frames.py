@@ -5,6 +5,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ethostream._shared_memory import FrameMemory
 from ethostream.errors import InvalidFrame, InvalidRequest
 from ethostream.v1 import frame_pb2
 from ethostream.values import ChunkCodec, Color, Crop, Encoding
@@ -37,6 +38,7 @@ def encode_frame(
     color: Color = "rgb",
     crop: Crop | None = None,
     max_message_bytes: int = 64 << 20,
+    memory: FrameMemory | None = None,
 ) -> frame_pb2.Frame:
     """Make a frame for the wire; pixels are copied, so the image may be reused at once.
 
@@ -48,6 +50,8 @@ def encode_frame(
         color: Order of the channels of (H, W, 3) images where `encoding` is not given.
         crop: Part of the frame that the models look at.
         max_message_bytes: Largest message that the client sends.
+        memory: Where pixels are laid that the server reads there; files go into the message, and
+            pixels that find no place.
 
     Raises:
         InvalidFrame: The image fits no encoding, not the one asked for, or not into a message.
@@ -62,6 +66,10 @@ def encode_frame(
         pixels, name = _pixels(image, encoding, color)
         frame.encoding = _ENCODINGS[name]
         frame.height_px, frame.width_px = pixels.shape[:2]
+        place = None if memory is None else memory.write(frame_index, pixels)
+        if place is not None:
+            frame.shared_offset_bytes = place
+            return frame
         data = pixels.tobytes()
     _check_size(f"frame {frame_index}", data, max_message_bytes, "send JPEG")
     frame.data = data

@@ -13,6 +13,7 @@ from ethostream import messages
 from ethostream._answers import AnswerQueue
 from ethostream._reconnect import Reconnect
 from ethostream._settle import behavior_bundles, settle
+from ethostream._shared_memory import open_frame_memory
 from ethostream._signal import Signal
 from ethostream._silence import Silence
 from ethostream._status import StatusRecord
@@ -21,6 +22,7 @@ from ethostream.errors import (
     EthostreamError,
     InvalidFrame,
     InvalidRequest,
+    PermissionDenied,
     ServerFailed,
     StreamClosed,
     Unavailable,
@@ -59,6 +61,7 @@ class AsyncLiveStream:
         self._options = options
         self._address = address
         options.start("")  # a wrong option is told here, not when connecting
+        self._memory = open_frame_memory(options.shared_memory, address)
         self._ledger = Ledger()
         self._answers = AnswerQueue(lambda: len(self._ledger))
         self._clock = ClockEstimator()
@@ -145,6 +148,7 @@ class AsyncLiveStream:
                 color=self._options.color,
                 crop=crop,
                 max_message_bytes=self._options.max_message_bytes,
+                memory=self._memory,
             )
             self._ledger.send(index, capture_time_ns)
             self._put(pb.StreamFramesRequest(frame=frame))
@@ -266,6 +270,8 @@ class AsyncLiveStream:
         try:
             while True:
                 error = await self._talk()
+                if self._does_without_memory(error):
+                    continue
                 if not await self._may_reconnect(error):
                     return
         except EthostreamError as error:
@@ -275,6 +281,8 @@ class AsyncLiveStream:
             self._failure.__cause__ = error
         finally:
             self._is_connected = False
+            if self._memory is not None:
+                self._memory.close()
             self._answers.push(self._ledger.close("the stream was closed before the answer"))
 
     async def _talk(self) -> EthostreamError | None:
@@ -311,7 +319,11 @@ class AsyncLiveStream:
     async def _requests(
         self, outbox: deque[pb.StreamFramesRequest]
     ) -> AsyncIterator[pb.StreamFramesRequest]:
-        yield self._options.start(self.session_id)
+        first = self._options.start(self.session_id)
+        if self._memory is not None:
+            self._memory.release_all()  # of the last connection
+            first.start.shared_memory.CopyFrom(self._memory.announcement())
+        yield first
         while True:
             while outbox:
                 yield outbox.popleft()
@@ -327,6 +339,8 @@ class AsyncLiveStream:
             self._is_draining = True
         elif kind != "ended":
             self._reconnect.works()
+            if kind == "outcome" and self._memory is not None:
+                self._memory.release(response.outcome.frame_index)
             self._answers.push(settle(response, self._ledger, self._clock))
         self._changed.notify()
 
@@ -340,6 +354,16 @@ class AsyncLiveStream:
         self.credits = started.credits
         self._ledger.set_behavior_bundles(behavior_bundles(self.bundles))
         self._is_connected = True
+
+    def _does_without_memory(self, error: EthostreamError | None) -> bool:
+        """Whether the server refused to read the memory that it was offered on the chance."""
+        if not isinstance(error, PermissionDenied) or self._is_connected or self._memory is None:
+            return False
+        if self._options.shared_memory != "auto":
+            return False
+        self._memory.close()
+        self._memory = None
+        return True
 
     async def _may_reconnect(self, error: EthostreamError | None) -> bool:
         """Close the account of a connection that ended, and wait for the time of the next one.

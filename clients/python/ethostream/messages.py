@@ -28,6 +28,7 @@ from ethostream.values import (
     BundleVersion,
     Crop,
     DynamicCrop,
+    FrameFault,
     FrameOutcome,
     PoseColumns,
     PoseModel,
@@ -206,6 +207,7 @@ def result_chunk(message: inference_service_pb2.ResultChunk) -> ResultChunk:
         status=np.array(message.status, dtype=np.uint8),
         poses=tuple(_pose_columns(columns, frames) for columns in message.poses),
         behaviors=tuple(_behavior_columns(columns, frames) for columns in message.behaviors),
+        faults=tuple(FrameFault(one.frame_index, one.status, one.reason) for one in message.faults),
     )
 
 

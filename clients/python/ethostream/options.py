@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from ethostream import messages
+from ethostream._shared_memory import SharedMemory
 from ethostream.errors import InvalidRequest
 from ethostream.frames import crop_region
 from ethostream.triggers import Trigger, trigger_message
@@ -35,6 +36,7 @@ class StreamOptions:
     dynamic_crop: DynamicCrop | None = None
     triggers: Sequence[Trigger] = ()
     prediction: ForwardPrediction | None = None
+    shared_memory: SharedMemory = False
 
     def __post_init__(self) -> None:
         if self.freshness not in _FRESHNESS:

@@ -65,6 +65,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="largest magnification by --dynamic-crop (default: 2.5)",
     )
+    add(
+        "--shared-memory", action="store_true", help="frames through memory; server on this machine"
+    )
     add("--camera", default="", help="name of the camera for the server's logs and metrics")
     add("--record", type=Path, default=None, metavar="DIR", help="keep video and results in DIR")
     add("--record-codec", choices=("ffv1", "h264"), default="ffv1", help="ffv1 keeps every bit")
@@ -89,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
                 camera=arguments.camera,
                 color="rgb",
                 dynamic_crop=_dynamic_crop(arguments),
+                shared_memory=arguments.shared_memory,
             )
         )
         recorder = None

@@ -372,6 +372,16 @@ class BehaviorColumns:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameFault:
+    """Why a frame of a video has no pixels."""
+
+    frame_index: int
+    status: int
+    """Number of FrameStatus."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ResultChunk:
     """Results of T consecutive frames of a video."""
 
@@ -383,6 +393,8 @@ class ResultChunk:
     """(T,) numbers of FrameStatus."""
     poses: tuple[PoseColumns, ...] = ()
     behaviors: tuple[BehaviorColumns, ...] = ()
+    faults: tuple[FrameFault, ...] = ()
+    """Why the rows without pixels have none, one each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,17 @@
 """The overlay video: its frames, its times, and what stands on them."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from service.drawing import OverlayOptions, colors, draw_overlay
+from service.drawing import OverlayOptions, colors, draw_overlay, overlay
 from service.drawing.colors import behavior_color
 from service.drawing.panel import Panel
-from service.errors import InvalidRequest
-from service.results import VideoResults
+from service.errors import DecoderFailed, InvalidRequest, VideoNotFound
+from service.results import VideoResults, gather_results
 from service.video.pyav import VideoFile
 
 
@@ -84,6 +85,71 @@ def test_only_frames_with_results_are_drawn(
         ),
     )
     assert draw_overlay(video, some, tmp_path / "part.mp4", OverlayOptions(trail_frames=3)) == 5
+
+
+def times_of(results: VideoResults, times_s: list[float]) -> VideoResults:
+    pts_ns = np.round(np.array(times_s) * 1e9).astype(np.int64)
+    return dataclasses.replace(results, pts_ns=pts_ns)
+
+
+def test_several_workers_draw_the_same_video_as_one(
+    video: Path, results: VideoResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlay, "PIECE_ROWS", 7)  # 5 pieces, the last one of 2 frames
+    # An uneven rate, a time that repeats, and one that goes back, from 2.5 s on.
+    steps = [0.01, 0.05, 0.0, 0.2, 0.033, -0.02] * 5
+    uneven = times_of(results, (2.5 + np.cumsum(steps)).tolist())
+    options = OverlayOptions(trail_frames=12)  # longer than a piece
+    seen: dict[int, tuple[np.ndarray, list[int]]] = {}
+    for workers in (1, 3):
+        counted: list[int] = []
+        out = tmp_path / f"{workers}.mp4"
+        drawn = draw_overlay(video, uneven, out, options, workers=workers, on_frame=counted.append)
+        assert drawn == 30
+        assert counted == sorted(counted)
+        assert counted[-1] == 30
+        _, pictures, times = read(out)
+        seen[workers] = pictures, times
+    np.testing.assert_array_equal(seen[3][0], seen[1][0])
+    assert seen[3][1] == seen[1][1]
+    assert len(seen[3][1]) == len(set(seen[3][1])) == 30
+    assert seen[3][1][0] == pytest.approx(2.51e9, abs=12_000)
+    at = np.array(seen[3][1])
+    rising = at >= np.maximum.accumulate(uneven.pts_ns) - 12_000
+    assert rising.all()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.mp4", "3.mp4"]
+
+
+def test_more_workers_than_pieces_and_one_a_core_are_no_error(
+    video: Path, results: VideoResults, tmp_path: Path
+) -> None:
+    assert draw_overlay(video, results, tmp_path / "one.mp4", workers=0) == 30
+    with pytest.raises(InvalidRequest, match="there are -2 workers"):
+        draw_overlay(video, results, tmp_path / "none.mp4", workers=-2)
+
+
+def test_what_goes_wrong_in_a_worker_is_told_and_leaves_no_file(
+    video: Path, results: VideoResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlay, "PIECE_ROWS", 15)
+    with pytest.raises(VideoNotFound, match=r"gone\.mp4"):
+        draw_overlay(tmp_path / "gone.mp4", results, tmp_path / "drawn.mp4", workers=2)
+
+    class EndsTheProcess:
+        def __reduce__(self) -> tuple[object, tuple[int]]:
+            return os._exit, (3,)
+
+    with pytest.raises(DecoderFailed, match="died; draw it with one worker"):
+        draw_overlay(video, results, tmp_path / "drawn.mp4", EndsTheProcess(), workers=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_without_a_frame_give_a_video_without_one(
+    video: Path, results: VideoResults, tmp_path: Path
+) -> None:
+    empty = gather_results(results.provenance, [])
+    assert draw_overlay(video, empty, tmp_path / "empty.mp4") == 0
+    assert (tmp_path / "empty.mp4").is_file()
 
 
 def test_a_cutoff_or_trail_out_of_range_is_refused() -> None:

@@ -52,7 +52,7 @@ def test_a_bundle_that_did_not_answer_is_named(results: VideoResults, tmp_path: 
 
 def test_results_without_a_frame_are_refused(results: VideoResults, tmp_path: Path) -> None:
     empty = gather_results(results.provenance, [])
-    with pytest.raises(InvalidRequest, match="no frame"):
+    with pytest.raises(InvalidRequest, match="0 frames"):
         draw_ethogram(empty, tmp_path / "a.png")
     with pytest.raises(InvalidRequest, match="0 frames"):
         draw_trajectory(empty, tmp_path / "a.png")

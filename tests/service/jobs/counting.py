@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.errors import InvalidVideo
 from service.jobs.analyzer import Finished, Resume, Started

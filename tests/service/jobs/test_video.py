@@ -10,8 +10,9 @@ import pytest
 from service.jobs.finish import Finisher, Outputs
 from service.jobs.lease import LeaseTaker
 from service.jobs.manifest import read_manifest, work_folder
+from service.jobs.reports import VideoReport
 from service.jobs.runner import run_videos
-from service.jobs.video import Request, VideoReport, VideoWorker
+from service.jobs.video import Request, VideoWorker
 from service.jobs.work import VideoProgress
 from service.results import RequestOptions, read_results
 from service.results.plan import plan_videos

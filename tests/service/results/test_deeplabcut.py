@@ -1,13 +1,15 @@
 """Poses in DeepLabCut's files, read back as its users read them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import tables
 
-from service.results import AnsweredBundle, VideoResults
+from service.results import FORMATS, AnsweredBundle, VideoResults, write_results
 from service.results.deeplabcut import write_csv, write_h5
 
 Make = Callable[..., AnsweredBundle]
@@ -74,3 +76,43 @@ def test_the_csv_begins_as_deeplabcuts(results: VideoResults, tmp_path: Path) ->
     assert lines[2].startswith("coords,x,y,likelihood,x,")
     assert lines[3].startswith("0,")
     assert lines[3 + 7] == "7," + "," * 11
+
+
+@pytest.mark.parametrize("animals", [1, 2])
+def test_movement_reads_both_files(
+    make_results: MakeResults, make_pose_bundle: Make, tmp_path: Path, animals: int
+) -> None:
+    load_poses = pytest.importorskip("movement.io.load_poses", reason="run `uv sync --group dev`")
+    results = make_results(make_pose_bundle(animals=animals))
+    write_h5(results, tmp_path, "cage 4")
+    write_csv(results, tmp_path, "cage 4")
+    for suffix in (".h5", ".csv"):
+        dataset = load_poses.from_dlc_file(tmp_path / f"cage 4{SCORER}{suffix}", fps=30)
+        positions = dataset.position.transpose("time", "individuals", "keypoints", "space")
+        np.testing.assert_array_equal(
+            positions.values.astype(np.float32), results.poses[0].keypoints_xy
+        )
+
+
+def test_rows_carry_the_frames_numbers_where_the_analysis_begins_later(
+    results: VideoResults, tmp_path: Path
+) -> None:
+    later = replace(results, frame_index=results.frame_index + 100)
+    write_h5(later, tmp_path, "cage 4")
+    write_csv(later, tmp_path, "cage 4")
+    table = pd.read_hdf(tmp_path / f"cage 4{SCORER}.h5")
+    assert table.index.tolist() == list(range(100, 130))
+    table = pd.read_csv(tmp_path / f"cage 4{SCORER}.csv", header=[0, 1, 2], index_col=0)
+    assert table.index.tolist() == list(range(100, 130))
+
+
+def test_one_file_alone_is_what_deeplabcut_takes_for_the_poses(
+    results: VideoResults, tmp_path: Path
+) -> None:
+    """It takes .h5 files that begin with video and scorer and end with no name of a tracker."""
+    pytest.importorskip("sleap_io", reason="run `uv sync --extra cpu --extra analysis`")
+    write_results(results, tmp_path, tuple(FORMATS))
+    found = [path.name for path in tmp_path.glob("*.h5") if path.name.startswith(f"cage 4{SCORER}")]
+    assert found == [f"cage 4{SCORER}.h5"]
+    assert not Path(found[0]).stem.endswith(("_el", "_bx", "_sk"))
+    assert not list(tmp_path.glob("*.pickle"))

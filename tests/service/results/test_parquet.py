@@ -62,11 +62,11 @@ def test_columns_are_named_and_absent_answers_are_null(
     path = tmp_path / "record.parquet"
     write_record(results, path)
     table = pq.read_table(path)
-    assert table.column_names[:6] == [
+    assert table.column_names[:7] == [
         "frame_index",
         "pts_ns",
         "status",
-            "reason",
+        "reason",
         "mouse/snout/x_px",
         "mouse/snout/y_px",
         "mouse/snout/confidence",

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from service import extras
 from service.errors import EngineUnavailable, InvalidConfig, InvalidRequest
-from service.tracks import extras
 from service.tracks.filters import KINDS, FilterChoices, filter_track
 from service.tracks.kalman import KalmanSettings
 

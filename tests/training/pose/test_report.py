@@ -84,7 +84,7 @@ def test_several_animals_get_a_plot_of_recall_and_precision(tmp_path: Path) -> N
     assert (tmp_path / "plots" / "detections.png").is_file()
     recall = measured.figures()["detections"]["recall"]
     assert 0 < recall < 0.4
-    assert f'<td>recall</td><td class="text">{recall:.1%}</td>' in page.read_text()
+    assert f'<th scope="row">recall</th><td class="text">{recall:.1%}</td>' in page.read_text()
 
 
 def test_labels_are_crosses_and_found_points_circles_in_the_color_of_the_keypoint() -> None:

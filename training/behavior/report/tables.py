@@ -1,24 +1,14 @@
 """The tables of a behavior report: rows of text out of the figures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from service.report.page import Table
 from training.behavior.figures import BehaviorFigures
 from training.behavior.figures.second import Pairing
 
 Figures = Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of cells; the first cell of a row names it."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    first_is_total: bool = False
-    """The first row stands out from the others."""
 
 
 def summary_table(figures: BehaviorFigures, flat: Figures) -> Table:

@@ -1,14 +1,13 @@
 """Writes the report: plots, ethograms, and the page that holds them all."""
 
 import json
-from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 
-import jinja2
 from matplotlib.figure import Figure
 
+from service.report.page import png_address, write_page
 from training.behavior.figures import Answers, BehaviorFigures, SecondLabels, as_dict
 from training.behavior.report.bout_plots import draw_bout_plots
 from training.behavior.report.plots import draw_plots
@@ -69,10 +68,10 @@ def write_report(
         for path in (out / "ethograms").glob(pattern):
             path.unlink()  # of an earlier report, whose ranks were others
     pictures = _written(ethograms, out / "ethograms")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+    (out / "figures.json").write_text(json.dumps(flat, indent=1) + "\n", encoding="utf-8")
+    return write_page(
+        _TEMPLATE,
+        out / "report.html",
         title=title,
         notes=notes,
         figures=figures,
@@ -88,10 +87,6 @@ def write_report(
             for kind in ("worst", "best", "recording")
         },
     )
-    (out / "figures.json").write_text(json.dumps(flat, indent=1) + "\n", encoding="utf-8")
-    path = out / "report.html"
-    path.write_text(page, encoding="utf-8")
-    return path
 
 
 def _written(
@@ -104,8 +99,7 @@ def _written(
         held = BytesIO()
         figure.savefig(held, dpi=_DPI, format="png")
         (folder / f"{name}.png").write_bytes(held.getvalue())
-        address = "data:image/png;base64," + b64encode(held.getvalue()).decode()
-        found[name] = (caption, address)
+        found[name] = (caption, png_address(held.getvalue()))
     return found
 
 

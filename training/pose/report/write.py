@@ -1,12 +1,13 @@
 """Writes the report: plots, labelled pictures, and the page that holds them all."""
 
-from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
-import jinja2
+import numpy as np
 
+from service.preprocess import bgr_to_rgb
+from service.report.page import Table, jpeg_address, png_address, write_page
 from training.pose.evaluate import PoseMeasurement
 from training.pose.report.pictures import LabelledPicture, write_pictures
 from training.pose.report.plots import draw_plots
@@ -47,19 +48,14 @@ def write_report(measured: PoseMeasurement, folder: Path) -> Path:
         )
         for part in measured.parts
     }
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+    return write_page(
+        _TEMPLATE,
+        folder / "report.html",
         measured=measured,
-        columns=[title for _, title in _COLUMNS],
         parts=[_part(part.name, part.figures) for part in measured.parts],
-        plots=[(caption, _embedded(path)) for caption, path in plots.values()],
+        plots=[(caption, png_address(path.read_bytes())) for caption, path in plots.values()],
         pictures=[(name, len(found), _shown(found)) for name, found in pictures.items()],
     )
-    path = folder / "report.html"
-    path.write_text(page, encoding="utf-8")
-    return path
 
 
 def _part(name: str, figures: Mapping[str, object]) -> dict[str, object]:
@@ -78,7 +74,13 @@ def _part(name: str, figures: Mapping[str, object]) -> dict[str, object]:
     return {
         "name": name,
         "frames": figures["frames"],
-        "rows": [(title, [_cell(key, row.get(key)) for key, _ in _COLUMNS]) for title, row in rows],
+        "errors": Table(
+            head=("keypoint", *(title for _, title in _COLUMNS)),
+            rows=tuple(
+                (title, *(_cell(key, row.get(key)) for key, _ in _COLUMNS)) for title, row in rows
+            ),
+            first_is_total=True,
+        ),
         "groups": groups,
         "whole": [(key, _cell(key, value)) for key, value in whole],
     }
@@ -112,18 +114,12 @@ def _cell(name: str, value: object) -> str:
 
 
 def _shown(pictures: list[LabelledPicture]) -> list[tuple[str, str]]:
-    return [(one.frame, _embedded_smaller(one.path)) for one in pictures[:_SHOWN_PICTURES]]
+    return [(one.frame, _embedded(one.path)) for one in pictures[:_SHOWN_PICTURES]]
 
 
 def _embedded(path: Path) -> str:
-    """The picture as an address that holds it."""
-    return "data:image/png;base64," + b64encode(path.read_bytes()).decode()
-
-
-def _embedded_smaller(path: Path) -> str:
-    """The same as JPEG, since frames as PNG would make the page slow to open."""
-    _, encoded = cv2.imencode(".jpg", cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return "data:image/jpeg;base64," + b64encode(encoded.tobytes()).decode()
+    """An address that holds a picture as JPEG: as PNG, the page would be slow to open."""
+    return jpeg_address(bgr_to_rgb(np.asarray(cv2.imread(str(path)), np.uint8)))
 
 
 def _emptied(folder: Path) -> Path:

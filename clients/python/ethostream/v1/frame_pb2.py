@@ -24,23 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65thostream/v1/frame.proto\x12\rethostream.v1\"M\n\nCropRegion\x12\x0c\n\x04x_px\x18\x01 \x01(\r\x12\x0c\n\x04y_px\x18\x02 \x01(\r\x12\x10\n\x08width_px\x18\x03 \x01(\r\x12\x11\n\theight_px\x18\x04 \x01(\r\"\x8d\x01\n\x0b\x44ynamicCrop\x12\x16\n\tmargin_px\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x1e\n\x11\x63onfidence_cutoff\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x15\n\x08max_zoom\x18\x03 \x01(\x02H\x02\x88\x01\x01\x42\x0c\n\n_margin_pxB\x14\n\x12_confidence_cutoffB\x0b\n\t_max_zoom\"\xc1\x01\n\x05\x46rame\x12\x13\n\x0b\x66rame_index\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_ns\x18\x02 \x01(\x03\x12.\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\x1c.ethostream.v1.FrameEncoding\x12\x10\n\x08width_px\x18\x04 \x01(\r\x12\x11\n\theight_px\x18\x05 \x01(\r\x12\'\n\x04\x63rop\x18\x06 \x01(\x0b\x32\x19.ethostream.v1.CropRegion\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\"r\n\nVideoChunk\x12\x13\n\x0b\x63hunk_index\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_ns\x18\x02 \x01(\x03\x12(\n\x05\x63odec\x18\x03 \x01(\x0e\x32\x19.ethostream.v1.VideoCodec\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c*\xae\x01\n\rFrameEncoding\x12\x1e\n\x1a\x46RAME_ENCODING_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46RAME_ENCODING_GRAY8\x10\x01\x12\x18\n\x14\x46RAME_ENCODING_RGB24\x10\x02\x12\x18\n\x14\x46RAME_ENCODING_BGR24\x10\x03\x12\x17\n\x13\x46RAME_ENCODING_JPEG\x10\x04\x12\x16\n\x12\x46RAME_ENCODING_PNG\x10\x05*l\n\nVideoCodec\x12\x1b\n\x17VIDEO_CODEC_UNSPECIFIED\x10\x00\x12\x14\n\x10VIDEO_CODEC_H264\x10\x01\x12\x14\n\x10VIDEO_CODEC_HEVC\x10\x02\x12\x15\n\x11VIDEO_CODEC_MJPEG\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65thostream/v1/frame.proto\x12\rethostream.v1\"M\n\nCropRegion\x12\x0c\n\x04x_px\x18\x01 \x01(\r\x12\x0c\n\x04y_px\x18\x02 \x01(\r\x12\x10\n\x08width_px\x18\x03 \x01(\r\x12\x11\n\theight_px\x18\x04 \x01(\r\"\x8d\x01\n\x0b\x44ynamicCrop\x12\x16\n\tmargin_px\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x1e\n\x11\x63onfidence_cutoff\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x15\n\x08max_zoom\x18\x03 \x01(\x02H\x02\x88\x01\x01\x42\x0c\n\n_margin_pxB\x14\n\x12_confidence_cutoffB\x0b\n\t_max_zoom\"I\n\x0cSharedMemory\x12\x12\n\nprocess_id\x18\x01 \x01(\r\x12\x17\n\x0f\x66ile_descriptor\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\"\xfb\x01\n\x05\x46rame\x12\x13\n\x0b\x66rame_index\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_ns\x18\x02 \x01(\x03\x12.\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\x1c.ethostream.v1.FrameEncoding\x12\x10\n\x08width_px\x18\x04 \x01(\r\x12\x11\n\theight_px\x18\x05 \x01(\r\x12\'\n\x04\x63rop\x18\x06 \x01(\x0b\x32\x19.ethostream.v1.CropRegion\x12 \n\x13shared_offset_bytes\x18\x07 \x01(\x04H\x00\x88\x01\x01\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\x42\x16\n\x14_shared_offset_bytes\"r\n\nVideoChunk\x12\x13\n\x0b\x63hunk_index\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_ns\x18\x02 \x01(\x03\x12(\n\x05\x63odec\x18\x03 \x01(\x0e\x32\x19.ethostream.v1.VideoCodec\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c*\xae\x01\n\rFrameEncoding\x12\x1e\n\x1a\x46RAME_ENCODING_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46RAME_ENCODING_GRAY8\x10\x01\x12\x18\n\x14\x46RAME_ENCODING_RGB24\x10\x02\x12\x18\n\x14\x46RAME_ENCODING_BGR24\x10\x03\x12\x17\n\x13\x46RAME_ENCODING_JPEG\x10\x04\x12\x16\n\x12\x46RAME_ENCODING_PNG\x10\x05*l\n\nVideoCodec\x12\x1b\n\x17VIDEO_CODEC_UNSPECIFIED\x10\x00\x12\x14\n\x10VIDEO_CODEC_H264\x10\x01\x12\x14\n\x10VIDEO_CODEC_HEVC\x10\x02\x12\x15\n\x11VIDEO_CODEC_MJPEG\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ethostream.v1.frame_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FRAMEENCODING']._serialized_start=580
-  _globals['_FRAMEENCODING']._serialized_end=754
-  _globals['_VIDEOCODEC']._serialized_start=756
-  _globals['_VIDEOCODEC']._serialized_end=864
+  _globals['_FRAMEENCODING']._serialized_start=713
+  _globals['_FRAMEENCODING']._serialized_end=887
+  _globals['_VIDEOCODEC']._serialized_start=889
+  _globals['_VIDEOCODEC']._serialized_end=997
   _globals['_CROPREGION']._serialized_start=44
   _globals['_CROPREGION']._serialized_end=121
   _globals['_DYNAMICCROP']._serialized_start=124
   _globals['_DYNAMICCROP']._serialized_end=265
-  _globals['_FRAME']._serialized_start=268
-  _globals['_FRAME']._serialized_end=461
-  _globals['_VIDEOCHUNK']._serialized_start=463
-  _globals['_VIDEOCHUNK']._serialized_end=577
+  _globals['_SHAREDMEMORY']._serialized_start=267
+  _globals['_SHAREDMEMORY']._serialized_end=340
+  _globals['_FRAME']._serialized_start=343
+  _globals['_FRAME']._serialized_end=594
+  _globals['_VIDEOCHUNK']._serialized_start=596
+  _globals['_VIDEOCHUNK']._serialized_end=710
 # @@protoc_insertion_point(module_scope)

@@ -148,6 +148,38 @@ class DynamicCrop(google.protobuf.message.Message):
 Global___DynamicCrop: typing_extensions.TypeAlias = DynamicCrop
 
 @typing.final
+class SharedMemory(google.protobuf.message.Message):
+    """Memory in which a client on the same machine lays its raw frames, so that no message carries
+    them. Linux only: the client makes it by memfd_create, and seals its size (F_SEAL_SHRINK), so that
+    the server can read it without a copy, whatever the client does. The server opens it as
+    /proc/<process_id>/fd/<file_descriptor>: both run as one user and see each other's processes.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROCESS_ID_FIELD_NUMBER: builtins.int
+    FILE_DESCRIPTOR_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    process_id: builtins.int
+    """Process of the client, as the server numbers it."""
+    file_descriptor: builtins.int
+    """Descriptor of the memory in that process; it stays open until StreamStarted came."""
+    name: builtins.str
+    """Name that the memory was made with, "ethostream-" and 32 random hexadecimal digits: it proves
+    that the client may read the memory, too.
+    """
+    def __init__(
+        self,
+        *,
+        process_id: builtins.int = ...,
+        file_descriptor: builtins.int = ...,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["file_descriptor", b"file_descriptor", "name", b"name", "process_id", b"process_id"]) -> None: ...
+
+Global___SharedMemory: typing_extensions.TypeAlias = SharedMemory
+
+@typing.final
 class Frame(google.protobuf.message.Message):
     """One still picture of a camera."""
 
@@ -159,6 +191,7 @@ class Frame(google.protobuf.message.Message):
     WIDTH_PX_FIELD_NUMBER: builtins.int
     HEIGHT_PX_FIELD_NUMBER: builtins.int
     CROP_FIELD_NUMBER: builtins.int
+    SHARED_OFFSET_BYTES_FIELD_NUMBER: builtins.int
     DATA_FIELD_NUMBER: builtins.int
     frame_index: builtins.int
     """The client's own number of the frame, greater than that of the frame before it. Numbers may
@@ -172,6 +205,10 @@ class Frame(google.protobuf.message.Message):
     """Width of the frame, px; required for raw encodings."""
     height_px: builtins.int
     """Height of the frame, px; required for raw encodings."""
+    shared_offset_bytes: builtins.int
+    """Where the pixels begin in the stream's shared memory, for raw encodings, instead of `data`. They
+    stay unchanged until the frame's outcome came; then the place is free again.
+    """
     data: builtins.bytes
     """The pixels or the file."""
     @property
@@ -189,10 +226,12 @@ class Frame(google.protobuf.message.Message):
         width_px: builtins.int = ...,
         height_px: builtins.int = ...,
         crop: Global___CropRegion | None = ...,
+        shared_offset_bytes: builtins.int | None = ...,
         data: builtins.bytes = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["crop", b"crop"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["capture_time_ns", b"capture_time_ns", "crop", b"crop", "data", b"data", "encoding", b"encoding", "frame_index", b"frame_index", "height_px", b"height_px", "width_px", b"width_px"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_shared_offset_bytes", b"_shared_offset_bytes", "crop", b"crop", "shared_offset_bytes", b"shared_offset_bytes"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_shared_offset_bytes", b"_shared_offset_bytes", "capture_time_ns", b"capture_time_ns", "crop", b"crop", "data", b"data", "encoding", b"encoding", "frame_index", b"frame_index", "height_px", b"height_px", "shared_offset_bytes", b"shared_offset_bytes", "width_px", b"width_px"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_shared_offset_bytes", b"_shared_offset_bytes"]) -> typing.Literal["shared_offset_bytes"] | None: ...
 
 Global___Frame: typing_extensions.TypeAlias = Frame
 

@@ -202,6 +202,7 @@ class StreamStart(google.protobuf.message.Message):
     DYNAMIC_CROP_FIELD_NUMBER: builtins.int
     TRIGGERS_FIELD_NUMBER: builtins.int
     PREDICTION_FIELD_NUMBER: builtins.int
+    SHARED_MEMORY_FIELD_NUMBER: builtins.int
     freshness: Global___FreshnessPolicy.ValueType
     """What to do under overload."""
     max_age_ms: builtins.int
@@ -241,6 +242,12 @@ class StreamStart(google.protobuf.message.Message):
     def prediction(self) -> Global___ForwardPrediction:
         """Say where the keypoints will be."""
 
+    @property
+    def shared_memory(self) -> ethostream.v1.frame_pb2.SharedMemory:
+        """Where raw frames may lie instead of in messages. PERMISSION_DENIED where the server cannot read
+        it: it allows none, is on another machine or runs as another user.
+        """
+
     def __init__(
         self,
         *,
@@ -255,9 +262,10 @@ class StreamStart(google.protobuf.message.Message):
         dynamic_crop: ethostream.v1.frame_pb2.DynamicCrop | None = ...,
         triggers: collections.abc.Iterable[ethostream.v1.trigger_pb2.Trigger] | None = ...,
         prediction: Global___ForwardPrediction | None = ...,
+        shared_memory: ethostream.v1.frame_pb2.SharedMemory | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["crop", b"crop", "dynamic_crop", b"dynamic_crop", "prediction", b"prediction"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bundles", b"bundles", "camera", b"camera", "crop", b"crop", "dynamic_crop", b"dynamic_crop", "frame_rate_hz", b"frame_rate_hz", "freshness", b"freshness", "max_age_ms", b"max_age_ms", "max_frames_in_flight", b"max_frames_in_flight", "prediction", b"prediction", "resumes_session_id", b"resumes_session_id", "triggers", b"triggers"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["crop", b"crop", "dynamic_crop", b"dynamic_crop", "prediction", b"prediction", "shared_memory", b"shared_memory"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bundles", b"bundles", "camera", b"camera", "crop", b"crop", "dynamic_crop", b"dynamic_crop", "frame_rate_hz", b"frame_rate_hz", "freshness", b"freshness", "max_age_ms", b"max_age_ms", "max_frames_in_flight", b"max_frames_in_flight", "prediction", b"prediction", "resumes_session_id", b"resumes_session_id", "shared_memory", b"shared_memory", "triggers", b"triggers"]) -> None: ...
 
 Global___StreamStart: typing_extensions.TypeAlias = StreamStart
 
@@ -871,6 +879,7 @@ class AnalyzeVideoRequest(google.protobuf.message.Message):
     FRAMES_PER_CHUNK_FIELD_NUMBER: builtins.int
     FRAME_RATE_HZ_FIELD_NUMBER: builtins.int
     DYNAMIC_CROP_FIELD_NUMBER: builtins.int
+    RESUME_FRAME_FIELD_NUMBER: builtins.int
     upload_id: builtins.str
     """An upload."""
     path: builtins.str
@@ -883,6 +892,11 @@ class AnalyzeVideoRequest(google.protobuf.message.Message):
     """Frames in a result chunk; 0 takes the server's default."""
     frame_rate_hz: builtins.float
     """Rate to assume where the container's is wrong, frames a second; 0 = the container's."""
+    resume_frame: builtins.int
+    """Go on with a video that broke off: rows before this frame are there already and are not sent
+    again; those from it on are the rows that the first call would have sent. 0 = from first_frame
+    on. Not with dynamic_crop, whose crops depend on all frames before, nor with bout events.
+    """
     @property
     def bundles(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[ethostream.v1.bundle_pb2.BundleSelection]:
         """Bundles to run on every frame, at least one, each at most once."""
@@ -909,9 +923,10 @@ class AnalyzeVideoRequest(google.protobuf.message.Message):
         frames_per_chunk: builtins.int = ...,
         frame_rate_hz: builtins.float = ...,
         dynamic_crop: ethostream.v1.frame_pb2.DynamicCrop | None = ...,
+        resume_frame: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["crop", b"crop", "dynamic_crop", b"dynamic_crop", "path", b"path", "source", b"source", "upload_id", b"upload_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bundles", b"bundles", "crop", b"crop", "dynamic_crop", b"dynamic_crop", "first_frame", b"first_frame", "frame_limit", b"frame_limit", "frame_rate_hz", b"frame_rate_hz", "frames_per_chunk", b"frames_per_chunk", "path", b"path", "source", b"source", "upload_id", b"upload_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bundles", b"bundles", "crop", b"crop", "dynamic_crop", b"dynamic_crop", "first_frame", b"first_frame", "frame_limit", b"frame_limit", "frame_rate_hz", b"frame_rate_hz", "frames_per_chunk", b"frames_per_chunk", "path", b"path", "resume_frame", b"resume_frame", "source", b"source", "upload_id", b"upload_id"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["source", b"source"]) -> typing.Literal["upload_id", "path"] | None: ...
 
 Global___AnalyzeVideoRequest: typing_extensions.TypeAlias = AnalyzeVideoRequest
@@ -1086,6 +1101,32 @@ class BehaviorColumns(google.protobuf.message.Message):
 Global___BehaviorColumns: typing_extensions.TypeAlias = BehaviorColumns
 
 @typing.final
+class FrameFault(google.protobuf.message.Message):
+    """Why a frame of a file has no pixels."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FRAME_INDEX_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    frame_index: builtins.int
+    """Number of the frame in presentation order of the file, from 0."""
+    status: Global___FrameStatus.ValueType
+    """MISSING or CORRUPT."""
+    reason: builtins.str
+    """What decoding met."""
+    def __init__(
+        self,
+        *,
+        frame_index: builtins.int = ...,
+        status: Global___FrameStatus.ValueType = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frame_index", b"frame_index", "reason", b"reason", "status", b"status"]) -> None: ...
+
+Global___FrameFault: typing_extensions.TypeAlias = FrameFault
+
+@typing.final
 class ResultChunk(google.protobuf.message.Message):
     """Results of consecutive frames, all columns of length T."""
 
@@ -1096,6 +1137,7 @@ class ResultChunk(google.protobuf.message.Message):
     STATUS_FIELD_NUMBER: builtins.int
     POSES_FIELD_NUMBER: builtins.int
     BEHAVIORS_FIELD_NUMBER: builtins.int
+    FAULTS_FIELD_NUMBER: builtins.int
     @property
     def frame_index(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """(T,) numbers of the frames in presentation order of the file, from 0."""
@@ -1116,6 +1158,10 @@ class ResultChunk(google.protobuf.message.Message):
     def behaviors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___BehaviorColumns]:
         """One per behavior bundle."""
 
+    @property
+    def faults(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FrameFault]:
+        """Why the rows without pixels have none, one each."""
+
     def __init__(
         self,
         *,
@@ -1124,8 +1170,9 @@ class ResultChunk(google.protobuf.message.Message):
         status: collections.abc.Iterable[Global___FrameStatus.ValueType] | None = ...,
         poses: collections.abc.Iterable[Global___PoseColumns] | None = ...,
         behaviors: collections.abc.Iterable[Global___BehaviorColumns] | None = ...,
+        faults: collections.abc.Iterable[Global___FrameFault] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["behaviors", b"behaviors", "frame_index", b"frame_index", "poses", b"poses", "pts_ns", b"pts_ns", "status", b"status"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["behaviors", b"behaviors", "faults", b"faults", "frame_index", b"frame_index", "poses", b"poses", "pts_ns", b"pts_ns", "status", b"status"]) -> None: ...
 
 Global___ResultChunk: typing_extensions.TypeAlias = ResultChunk
 

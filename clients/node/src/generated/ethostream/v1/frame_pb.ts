@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ethostream/v1/frame.proto.
  */
 export const file_ethostream_v1_frame: GenFile = /*@__PURE__*/
-  fileDesc("ChlldGhvc3RyZWFtL3YxL2ZyYW1lLnByb3RvEg1ldGhvc3RyZWFtLnYxIk0KCkNyb3BSZWdpb24SDAoEeF9weBgBIAEoDRIMCgR5X3B4GAIgASgNEhAKCHdpZHRoX3B4GAMgASgNEhEKCWhlaWdodF9weBgEIAEoDSKNAQoLRHluYW1pY0Nyb3ASFgoJbWFyZ2luX3B4GAEgASgCSACIAQESHgoRY29uZmlkZW5jZV9jdXRvZmYYAiABKAJIAYgBARIVCghtYXhfem9vbRgDIAEoAkgCiAEBQgwKCl9tYXJnaW5fcHhCFAoSX2NvbmZpZGVuY2VfY3V0b2ZmQgsKCV9tYXhfem9vbSLBAQoFRnJhbWUSEwoLZnJhbWVfaW5kZXgYASABKAQSFwoPY2FwdHVyZV90aW1lX25zGAIgASgDEi4KCGVuY29kaW5nGAMgASgOMhwuZXRob3N0cmVhbS52MS5GcmFtZUVuY29kaW5nEhAKCHdpZHRoX3B4GAQgASgNEhEKCWhlaWdodF9weBgFIAEoDRInCgRjcm9wGAYgASgLMhkuZXRob3N0cmVhbS52MS5Dcm9wUmVnaW9uEgwKBGRhdGEYDyABKAwicgoKVmlkZW9DaHVuaxITCgtjaHVua19pbmRleBgBIAEoBBIXCg9jYXB0dXJlX3RpbWVfbnMYAiABKAMSKAoFY29kZWMYAyABKA4yGS5ldGhvc3RyZWFtLnYxLlZpZGVvQ29kZWMSDAoEZGF0YRgPIAEoDCquAQoNRnJhbWVFbmNvZGluZxIeChpGUkFNRV9FTkNPRElOR19VTlNQRUNJRklFRBAAEhgKFEZSQU1FX0VOQ09ESU5HX0dSQVk4EAESGAoURlJBTUVfRU5DT0RJTkdfUkdCMjQQAhIYChRGUkFNRV9FTkNPRElOR19CR1IyNBADEhcKE0ZSQU1FX0VOQ09ESU5HX0pQRUcQBBIWChJGUkFNRV9FTkNPRElOR19QTkcQBSpsCgpWaWRlb0NvZGVjEhsKF1ZJREVPX0NPREVDX1VOU1BFQ0lGSUVEEAASFAoQVklERU9fQ09ERUNfSDI2NBABEhQKEFZJREVPX0NPREVDX0hFVkMQAhIVChFWSURFT19DT0RFQ19NSlBFRxADYgZwcm90bzM");
+  fileDesc("ChlldGhvc3RyZWFtL3YxL2ZyYW1lLnByb3RvEg1ldGhvc3RyZWFtLnYxIk0KCkNyb3BSZWdpb24SDAoEeF9weBgBIAEoDRIMCgR5X3B4GAIgASgNEhAKCHdpZHRoX3B4GAMgASgNEhEKCWhlaWdodF9weBgEIAEoDSKNAQoLRHluYW1pY0Nyb3ASFgoJbWFyZ2luX3B4GAEgASgCSACIAQESHgoRY29uZmlkZW5jZV9jdXRvZmYYAiABKAJIAYgBARIVCghtYXhfem9vbRgDIAEoAkgCiAEBQgwKCl9tYXJnaW5fcHhCFAoSX2NvbmZpZGVuY2VfY3V0b2ZmQgsKCV9tYXhfem9vbSJJCgxTaGFyZWRNZW1vcnkSEgoKcHJvY2Vzc19pZBgBIAEoDRIXCg9maWxlX2Rlc2NyaXB0b3IYAiABKA0SDAoEbmFtZRgDIAEoCSL7AQoFRnJhbWUSEwoLZnJhbWVfaW5kZXgYASABKAQSFwoPY2FwdHVyZV90aW1lX25zGAIgASgDEi4KCGVuY29kaW5nGAMgASgOMhwuZXRob3N0cmVhbS52MS5GcmFtZUVuY29kaW5nEhAKCHdpZHRoX3B4GAQgASgNEhEKCWhlaWdodF9weBgFIAEoDRInCgRjcm9wGAYgASgLMhkuZXRob3N0cmVhbS52MS5Dcm9wUmVnaW9uEiAKE3NoYXJlZF9vZmZzZXRfYnl0ZXMYByABKARIAIgBARIMCgRkYXRhGA8gASgMQhYKFF9zaGFyZWRfb2Zmc2V0X2J5dGVzInIKClZpZGVvQ2h1bmsSEwoLY2h1bmtfaW5kZXgYASABKAQSFwoPY2FwdHVyZV90aW1lX25zGAIgASgDEigKBWNvZGVjGAMgASgOMhkuZXRob3N0cmVhbS52MS5WaWRlb0NvZGVjEgwKBGRhdGEYDyABKAwqrgEKDUZyYW1lRW5jb2RpbmcSHgoaRlJBTUVfRU5DT0RJTkdfVU5TUEVDSUZJRUQQABIYChRGUkFNRV9FTkNPRElOR19HUkFZOBABEhgKFEZSQU1FX0VOQ09ESU5HX1JHQjI0EAISGAoURlJBTUVfRU5DT0RJTkdfQkdSMjQQAxIXChNGUkFNRV9FTkNPRElOR19KUEVHEAQSFgoSRlJBTUVfRU5DT0RJTkdfUE5HEAUqbAoKVmlkZW9Db2RlYxIbChdWSURFT19DT0RFQ19VTlNQRUNJRklFRBAAEhQKEFZJREVPX0NPREVDX0gyNjQQARIUChBWSURFT19DT0RFQ19IRVZDEAISFQoRVklERU9fQ09ERUNfTUpQRUcQA2IGcHJvdG8z");
 
 /**
  * A rectangle of a frame, in px of the frame as sent; (0, 0) is the top-left pixel.
@@ -94,6 +94,45 @@ export const DynamicCropSchema: GenMessage<DynamicCrop> = /*@__PURE__*/
   messageDesc(file_ethostream_v1_frame, 1);
 
 /**
+ * Memory in which a client on the same machine lays its raw frames, so that no message carries
+ * them. Linux only: the client makes it by memfd_create, and seals its size (F_SEAL_SHRINK), so that
+ * the server can read it without a copy, whatever the client does. The server opens it as
+ * /proc/<process_id>/fd/<file_descriptor>: both run as one user and see each other's processes.
+ *
+ * @generated from message ethostream.v1.SharedMemory
+ */
+export type SharedMemory = Message<"ethostream.v1.SharedMemory"> & {
+  /**
+   * Process of the client, as the server numbers it.
+   *
+   * @generated from field: uint32 process_id = 1;
+   */
+  processId: number;
+
+  /**
+   * Descriptor of the memory in that process; it stays open until StreamStarted came.
+   *
+   * @generated from field: uint32 file_descriptor = 2;
+   */
+  fileDescriptor: number;
+
+  /**
+   * Name that the memory was made with, "ethostream-" and 32 random hexadecimal digits: it proves
+   * that the client may read the memory, too.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message ethostream.v1.SharedMemory.
+ * Use `create(SharedMemorySchema)` to create a new message.
+ */
+export const SharedMemorySchema: GenMessage<SharedMemory> = /*@__PURE__*/
+  messageDesc(file_ethostream_v1_frame, 2);
+
+/**
  * One still picture of a camera.
  *
  * @generated from message ethostream.v1.Frame
@@ -144,6 +183,14 @@ export type Frame = Message<"ethostream.v1.Frame"> & {
   crop?: CropRegion | undefined;
 
   /**
+   * Where the pixels begin in the stream's shared memory, for raw encodings, instead of `data`. They
+   * stay unchanged until the frame's outcome came; then the place is free again.
+   *
+   * @generated from field: optional uint64 shared_offset_bytes = 7;
+   */
+  sharedOffsetBytes?: bigint | undefined;
+
+  /**
    * The pixels or the file.
    *
    * @generated from field: bytes data = 15;
@@ -156,7 +203,7 @@ export type Frame = Message<"ethostream.v1.Frame"> & {
  * Use `create(FrameSchema)` to create a new message.
  */
 export const FrameSchema: GenMessage<Frame> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_frame, 2);
+  messageDesc(file_ethostream_v1_frame, 3);
 
 /**
  * A piece of an encoded camera stream; it may hold any number of frames, also none.
@@ -198,7 +245,7 @@ export type VideoChunk = Message<"ethostream.v1.VideoChunk"> & {
  * Use `create(VideoChunkSchema)` to create a new message.
  */
 export const VideoChunkSchema: GenMessage<VideoChunk> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_frame, 3);
+  messageDesc(file_ethostream_v1_frame, 4);
 
 /**
  * How the bytes of a frame are to be read.

@@ -1,0 +1,231 @@
+"""Works on the jobs of a folder, the most urgent first; several servers may do so side by side."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+import structlog
+
+from service.errors import EthostreamError
+from service.jobs.analyzer import Analyzer
+from service.jobs.finish import Finisher, JobPage
+from service.jobs.lease import LeaseTaker
+from service.jobs.reports import VideoReport
+from service.jobs.status import JobSpeed, JobStatus, look
+from service.jobs.store import JobPlan, JobStore, StoredJob
+from service.jobs.video import Request, VideoWorker
+from service.jobs.work import VideoProgress
+
+log = structlog.get_logger("ethostream.jobs")
+
+_LOOK_SECONDS = 2.0
+"""How often the folder is looked at for what other servers did, and told to those who watch."""
+_BUSY_SECONDS = 5.0
+"""Wait before a video that another process works on is tried again."""
+
+OpenAnalyzer = Callable[[JobPlan], Awaitable[Analyzer]]
+"""Gives what computes the bundles of a job."""
+
+
+class JobRunner:
+    """Works on the jobs of a store until it is stopped.
+
+    Args:
+        store: the jobs.
+        open_analyzer: gives what computes a job's bundles.
+        parallel: videos at once, of all jobs together.
+    """
+
+    def __init__(self, store: JobStore, open_analyzer: OpenAnalyzer, *, parallel: int) -> None:
+        self.store = store
+        self._open_analyzer = open_analyzer
+        self._parallel = parallel
+        self._finisher = Finisher()
+        self._leases = LeaseTaker()
+        self._speeds: dict[str, JobSpeed] = {}
+        self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._busy_until: dict[tuple[str, int], float] = {}
+        self._pages: set[tuple[str, int]] = set()
+        """Jobs, with their attempt, whose page was looked after."""
+        self._changed = asyncio.Condition()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Put down what is in work; the next runner goes on with it."""
+        tasks = [*self._running.values(), *([self._task] if self._task else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._finisher.close()
+
+    async def wait_until_done(self) -> None:
+        """Wait until no job of the store has work left."""
+        while await asyncio.to_thread(self._open_jobs):
+            await self._wait_for_change()
+
+    async def submit(self, plan: JobPlan) -> JobStatus:
+        """Take a job."""
+        await asyncio.to_thread(self.store.add, plan)
+        log.info("job submitted", job=plan.job_id, videos=len(plan.videos))
+        await self._tell()
+        return await self.status(plan.job_id)
+
+    async def cancel(self, job_id: str) -> JobStatus:
+        """Cancel a job, and put down its videos that are in work here.
+
+        Raises:
+            JobNotFound: no job has the id.
+        """
+        await asyncio.to_thread(self.store.cancel, job_id)
+        self._put_down(job_id)
+        await self._tell()
+        return await self.status(job_id)
+
+    async def retry(self, job_id: str) -> JobStatus:
+        """Have what failed or was cancelled tried again.
+
+        Raises:
+            JobNotFound: no job has the id.
+            InvalidRequest: the job is not over, or nothing failed.
+        """
+        await asyncio.to_thread(self.store.retry, job_id)
+        self._speeds.pop(job_id, None)
+        await self._tell()
+        return await self.status(job_id)
+
+    async def status(self, job_id: str) -> JobStatus:
+        """Return how far a job is.
+
+        Raises:
+            JobNotFound: no job has the id.
+        """
+        job = await asyncio.to_thread(self.store.job, job_id)
+        return await asyncio.to_thread(look, job, self._speed(job_id))
+
+    async def statuses(self) -> list[JobStatus]:
+        """Return how far all jobs are, the newest first."""
+        ids = await asyncio.to_thread(self.store.ids)
+        return [await self.status(job_id) for job_id in reversed(ids)]
+
+    async def watch(self, job_id: str) -> AsyncIterator[JobStatus]:
+        """Yield how far a job is, now and after changes, until it is over.
+
+        Raises:
+            JobNotFound: no job has the id.
+        """
+        told: JobStatus | None = None
+        while True:
+            status = await self.status(job_id)
+            if status != told:
+                yield status
+            told = status
+            if status.job.is_over and not self._is_in_work(job_id):
+                return
+            await self._wait_for_change()
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self._begin_what_can_be()
+            except OSError as error:  # the file system stalls: look again in a moment
+                log.error("the folder of jobs cannot be read", reason=str(error))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
+
+    async def _begin_what_can_be(self) -> None:
+        jobs = await asyncio.to_thread(self._open_jobs)
+        waiting = {job.plan.job_id for job in jobs}
+        for job_id in {job_id for job_id, _ in self._running} - waiting:
+            self._put_down(job_id)  # another server was told to cancel it
+        now = time.monotonic()
+        for job in jobs:
+            for place in job.waiting:
+                key = (job.plan.job_id, place)
+                if len(self._running) >= self._parallel:
+                    return
+                if key in self._running or self._busy_until.get(key, 0.0) > now:
+                    continue
+                self._running[key] = asyncio.create_task(self._work(job, place))
+
+    def _open_jobs(self) -> list[StoredJob]:
+        """Jobs with work left, the most urgent first, then the oldest."""
+        jobs = [self.store.job(job_id) for job_id in self.store.ids()]
+        left = [one for one in jobs if one.waiting]
+        return sorted(left, key=lambda one: (-one.plan.priority, one.plan.submitted_ns))
+
+    async def _work(self, job: StoredJob, place: int) -> None:
+        """Bring one video of a job to its results."""
+        plan = job.plan
+        key, video = (plan.job_id, place), plan.videos[place]
+        settle = partial(self.store.settle, job, place)
+        try:
+            analyzer = await self._open_analyzer(plan)
+            request = Request(options=plan.options, outputs=plan.outputs, overwrite=plan.overwrite)
+            progress = partial(self._take_progress, key)
+            worker = VideoWorker(analyzer, self._finisher, self._leases, request, progress)
+            report = await worker.run(video, settle)
+        except EthostreamError as error:  # its bundles cannot be computed here
+            report = VideoReport(str(video.path), "failed", message=str(error))
+            await asyncio.to_thread(settle, report)
+        finally:
+            self._running.pop(key, None)
+            self._wake.set()
+        if report.state == "busy":
+            self._busy_until[key] = time.monotonic() + _BUSY_SECONDS
+        else:
+            log.info("video settled", job=plan.job_id, video=report.video, state=report.state)
+        await self._write_page(plan.job_id)
+        await self._tell()
+
+    async def _write_page(self, job_id: str) -> None:
+        """Write the page of a job that is over, once."""
+        job = await asyncio.to_thread(self.store.job, job_id)
+        key = (job_id, job.attempt)
+        if not (job.plan.outputs.report and job.is_over) or key in self._pages:
+            return
+        self._pages.add(key)  # of its attempts, each has a page in its turn
+        async with self._leases.hold(job.folder) as lease:
+            if lease is not None:
+                page = JobPage(
+                    tuple(
+                        job.reports.get(place, VideoReport(str(video.path), "cancelled"))
+                        for place, video in enumerate(job.plan.videos)
+                    ),
+                    job.plan.left_out,
+                    job.folder,
+                    job.plan.title or job_id,
+                )
+                await self._finisher.write_page(page)
+
+    def _take_progress(self, key: tuple[str, int], progress: VideoProgress) -> None:
+        self._speed(key[0]).add(key[1], progress)
+
+    def _speed(self, job_id: str) -> JobSpeed:
+        return self._speeds.setdefault(job_id, JobSpeed())
+
+    def _is_in_work(self, job_id: str) -> bool:
+        return any(running == job_id for running, _ in self._running)
+
+    def _put_down(self, job_id: str) -> None:
+        for (running, _), task in list(self._running.items()):
+            if running == job_id:
+                task.cancel()
+
+    async def _tell(self) -> None:
+        self._wake.set()
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _wait_for_change(self) -> None:
+        """Return when something was settled, or after a while: others work on disk alone."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_SECONDS), self._changed:
+                await self._changed.wait()

@@ -1,0 +1,174 @@
+"""What a job works on: which videos are below its paths, and which files are left out, and why."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.bundle import file_sha256
+from service.errors import InvalidRequest, PathOutsideRoots, VideoNotFound
+from service.results.plan import REPORT_ENDING, VIDEO_SUFFIXES, PlannedVideo, plan_videos
+from service.video.pictures import is_picture
+
+_RESULT_SUFFIXES = frozenset((".parquet", ".h5", ".csv", ".slp", ".nwb"))
+_EDGE_BYTES = 1 << 20
+"""Of the begin and the end of files of one size that are compared first: recordings of fixed size
+are common, and reading them whole would take hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file that is not analyzed."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedWork:
+    """What is below some paths."""
+
+    videos: tuple[PlannedVideo, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def plan_work(paths: Sequence[Path], out: Path | None = None) -> PlannedWork:
+    """List the videos of files and folders, each once, and the files that are none.
+
+    Of videos with the same bytes the first is analyzed. Results that were written here before, and
+    hidden files, are not mentioned.
+
+    Args:
+        paths: files and folders.
+        out: see `plan_videos`.
+
+    Raises:
+        InvalidRequest: no video was found, or two would write the same files.
+    """
+    planned = plan_videos(paths, out)
+    twins = _find_twins([one for one in planned if not one.pictures])
+    videos = tuple(one for one in planned if one.path not in twins)
+    left_out = [
+        LeftOut(str(path), f"it has the same bytes as {first}: see the results of that")
+        for path, first in twins.items()
+    ]
+    known = {one.path for one in planned} | {file for one in planned for file in one.pictures}
+    stems = {one.stem for one in planned}
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else ():
+            reason = _reason(file.relative_to(path), file, known, stems)
+            if reason:
+                left_out.append(LeftOut(str(file), reason))
+    return PlannedWork(videos, tuple(left_out))
+
+
+def find_below_roots(patterns: Sequence[str], roots: Sequence[Path]) -> list[Path]:
+    """Return the files and folders that paths and patterns with * and ** name.
+
+    Args:
+        patterns: absolute, or relative to a root.
+        roots: folders below which all must lie, after links are followed.
+
+    Raises:
+        PathOutsideRoots: one is below no root.
+        VideoNotFound: nothing is there.
+    """
+    found: list[Path] = []
+    bases = [root.resolve() for root in roots]
+    for pattern in patterns:
+        relative = [one for base in bases if (one := _below(pattern, base))]
+        if not relative:
+            allowed = "none is configured" if not roots else "ask the operator which are served"
+            raise PathOutsideRoots(
+                f"the path {pattern!r} is not below any root of this server ({allowed})"
+            )
+        matches = [path for base, part in relative for path in _matches(base, part)]
+        if not matches:
+            raise VideoNotFound(
+                f"nothing is at {pattern!r} below the server's roots; check the path"
+            )
+        for path in matches:
+            check_below(path, bases)
+            found.append(path)
+    return found
+
+
+def check_below(path: Path, roots: Sequence[Path]) -> None:
+    """Refuse a path that a link, or `..`, leads out of the roots.
+
+    Raises:
+        PathOutsideRoots: it is below none.
+    """
+    real = path.resolve()
+    if not any(real.is_relative_to(root.resolve()) for root in roots):
+        raise PathOutsideRoots(
+            f"the path {str(path)!r} leads outside of the server's roots; ask the operator which "
+            "are served"
+        )
+
+
+def _below(pattern: str, base: Path) -> tuple[Path, str] | None:
+    path = Path(pattern)
+    if not path.is_absolute():
+        return base, pattern
+    return (base, str(path.relative_to(base))) if path.is_relative_to(base) else None
+
+
+def _matches(base: Path, pattern: str) -> list[Path]:
+    if any(sign in pattern for sign in "*?["):
+        try:
+            return sorted(base.glob(pattern))
+        except (ValueError, NotImplementedError) as error:
+            raise InvalidRequest(f"the pattern {pattern!r} cannot be read: {error}") from error
+    path = base / pattern
+    return [path] if path.exists() else []
+
+
+def _reason(below: Path, file: Path, known: set[Path], stems: set[str]) -> str:
+    """Say why a file of a folder is not analyzed; empty where it is, or nobody would ask."""
+    if any(part.startswith(".") for part in below.parts) or not file.is_file():
+        return ""
+    if file.resolve() in known:
+        return ""
+    is_result = file.suffix in _RESULT_SUFFIXES or file.name.endswith(REPORT_ENDING)
+    if is_result and any(file.name.startswith(stem) for stem in stems):
+        return ""
+    suffix = file.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return "it was drawn here"
+    if is_picture(file):
+        return "it is a picture in a folder of videos"
+    return f"its ending {suffix or 'is missing and'} is none of a video"
+
+
+def _find_twins(videos: Sequence[PlannedVideo]) -> dict[Path, Path]:
+    """Return the videos that have the bytes of an earlier one, with that."""
+    by_size: dict[int, list[Path]] = {}
+    for one in videos:
+        if one.path.is_file():
+            by_size.setdefault(one.path.stat().st_size, []).append(one.path)
+    twins: dict[Path, Path] = {}
+    for same_size in by_size.values():
+        if len(same_size) < 2:
+            continue
+        by_edges: dict[bytes, list[Path]] = {}
+        for path in same_size:
+            by_edges.setdefault(_edges(path), []).append(path)
+        for alike in by_edges.values():
+            firsts: dict[str, Path] = {}
+            for path in alike if len(alike) > 1 else ():
+                first = firsts.setdefault(file_sha256(path), path)
+                if first != path:
+                    twins[path] = first
+    return twins
+
+
+def _edges(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.sha256(file.read(_EDGE_BYTES))
+            file.seek(-min(_EDGE_BYTES, path.stat().st_size), 2)
+            digest.update(file.read())
+    except OSError:  # its analysis will say so
+        return str(path).encode()
+    return digest.digest()

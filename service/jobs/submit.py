@@ -1,0 +1,106 @@
+"""From what a person asks for to the plan of a job, every part of it checked."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.errors import InvalidRequest, PathOutsideRoots
+from service.jobs.finish import Outputs
+from service.jobs.planning import check_below, find_below_roots, plan_work
+from service.jobs.store import JobPlan, new_job_id
+from service.results import RequestOptions
+from service.results.formats import check_formats
+from service.results.provenance import size_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """What is asked for."""
+
+    paths: tuple[str, ...]
+    """Files, folders and patterns with * and **."""
+    bundles: tuple[str, ...]
+    """NAME@VERSION."""
+    options: RequestOptions
+    outputs: Outputs
+    out: str = ""
+    """Folder of the results; empty: that of the job."""
+    beside_videos: bool = False
+    """Put results beside each video."""
+    overwrite: bool = False
+    priority: int = 0
+    title: str = ""
+
+
+def plan_job(
+    request: JobRequest, jobs: Path, *, roots: Sequence[Path], result_roots: Sequence[Path]
+) -> JobPlan:
+    """Find the videos of a job, and check that all it asks for can be.
+
+    Args:
+        request: what is asked for.
+        jobs: folder of all jobs.
+        roots: folders below which videos may lie.
+        result_roots: folders below which results may be written, besides that of the job.
+
+    Raises:
+        InvalidRequest: nothing is named, no video is found, two would write the same files, an
+            unknown format, or `out` and `beside_videos` together.
+        PathOutsideRoots: a path is below no root.
+        VideoNotFound: nothing is at a path.
+        EngineUnavailable: a format needs a library that is not installed.
+    """
+    if not request.paths or not request.bundles:
+        missing = "path" if not request.paths else "bundle"
+        raise InvalidRequest(f"the job names no {missing}; name at least one")
+    if request.out and request.beside_videos:
+        raise InvalidRequest(
+            f"results cannot go to {request.out} and beside the videos; leave one out"
+        )
+    check_formats(request.outputs.formats)
+    job_id = new_job_id()
+    out: Path | None = jobs / job_id / "results"
+    if request.out:
+        out = _find_place(request.out, result_roots)
+    elif request.beside_videos:
+        out = None
+    work = plan_work(find_below_roots(request.paths, roots), out)
+    for video in work.videos:
+        check_below(video.path, roots)
+        if request.beside_videos:
+            check_below(video.out, result_roots)
+    if request.outputs.overlay and any(one.pictures for one in work.videos):
+        raise InvalidRequest("an overlay is drawn on videos; leave it out for pictures")
+    return JobPlan(
+        job_id=job_id,
+        submitted_ns=time.time_ns(),
+        title=request.title,
+        paths=request.paths,
+        bundles=request.bundles,
+        options=request.options,
+        outputs=request.outputs,
+        overwrite=request.overwrite,
+        priority=request.priority,
+        out=request.out,
+        beside_videos=request.beside_videos,
+        videos=work.videos,
+        sizes_bytes=tuple(size_bytes(one.source) for one in work.videos),
+        left_out=work.left_out,
+    )
+
+
+def _find_place(text: str, roots: Sequence[Path]) -> Path:
+    """Return the folder for results, absolute or relative to a root; it need not be there yet."""
+    places = [root / text for root in roots]
+    inside = [
+        place
+        for place, root in zip(places, roots, strict=True)
+        if place.resolve().is_relative_to(root.resolve())
+    ]
+    if not inside:
+        raise PathOutsideRoots(
+            f"results cannot go to {text!r}, which is below no root for results of this server; "
+            "leave `out` empty, or ask the operator (`results` in section [jobs])"
+        )
+    return inside[0].resolve()

@@ -1,0 +1,136 @@
+"""Which videos are below some paths, and what is said of the other files."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from service.errors import InvalidRequest, PathOutsideRoots, VideoNotFound
+from service.jobs.finish import Outputs
+from service.jobs.planning import find_below_roots, plan_work
+from service.jobs.submit import JobRequest, plan_job
+from service.results import RequestOptions
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "archive"
+    for name, content in {
+        "monday/a.mp4": b"one",
+        "monday/b.mp4": b"two",
+        "monday/twin.mp4": b"one",
+        "monday/notes.txt": b"rat 7 escaped",
+        "monday/photo.png": b"\x89PNG",
+        "monday/a.parquet": b"results",
+        "monday/a_overlay.mp4": b"drawn",
+        "monday/.hidden/c.mp4": b"hidden",
+        "monday/README": b"",
+        "tuesday/a.avi": b"three",
+    }.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root
+
+
+def test_every_file_is_planned_or_named_with_a_reason(tree: Path) -> None:
+    work = plan_work([tree], tree / "out")
+    assert [one.path.name for one in work.videos] == ["a.mp4", "b.mp4", "a.avi"]
+    reasons = {Path(one.path).name: one.reason for one in work.left_out}
+    assert reasons.pop("twin.mp4").endswith("a.mp4: see the results of that")
+    assert reasons == {
+        "notes.txt": "its ending .txt is none of a video",
+        "photo.png": "it is a picture in a folder of videos",
+        "README": "its ending is missing and is none of a video",
+        "a_overlay.mp4": "it was drawn here",
+    }
+
+
+def test_files_of_one_size_and_other_bytes_are_no_twins(tmp_path: Path) -> None:
+    size = 3 << 20  # equal at both ends, other in the middle
+    for name, middle in (("a.mp4", b"\1"), ("b.mp4", b"\2"), ("c.mp4", b"\2")):
+        content = bytearray(size)
+        content[size // 2 : size // 2 + 1] = middle
+        (tmp_path / name).write_bytes(content)
+    work = plan_work([tmp_path])
+    assert [one.path.name for one in work.videos] == ["a.mp4", "b.mp4"]
+    assert [Path(one.path).name for one in work.left_out] == ["c.mp4"]
+
+
+def test_patterns_and_paths_are_found_below_the_roots(tree: Path) -> None:
+    assert find_below_roots(["monday/*.mp4"], [tree]) == [
+        tree / "monday" / name for name in ("a.mp4", "a_overlay.mp4", "b.mp4", "twin.mp4")
+    ]
+    assert find_below_roots(["**/a.*"], [tree])[-1] == tree / "tuesday" / "a.avi"
+    assert find_below_roots([str(tree / "tuesday"), "monday"], [tree]) == [
+        tree / "tuesday",
+        tree / "monday",
+    ]
+
+
+@pytest.mark.parametrize("path", ["../secret.mp4", "/etc/passwd", "monday/link.mp4", "m*/link.mp4"])
+def test_nothing_outside_of_the_roots_is_found(tree: Path, path: str) -> None:
+    secret = tree.parent / "secret.mp4"
+    secret.write_bytes(b"secret")
+    os.symlink(secret, tree / "monday" / "link.mp4")
+    with pytest.raises(PathOutsideRoots):
+        find_below_roots([path], [tree])
+
+
+def test_what_is_not_there_is_told(tree: Path) -> None:
+    with pytest.raises(VideoNotFound, match=r"'wednesday/\*\.mp4'"):
+        find_below_roots(["wednesday/*.mp4"], [tree])
+    with pytest.raises(PathOutsideRoots, match="none is configured"):
+        find_below_roots(["a.mp4"], [])
+
+
+def request(**changes: object) -> JobRequest:
+    settings = {
+        "paths": ("monday",),
+        "bundles": ("mouse@1",),
+        "options": RequestOptions(),
+        "outputs": Outputs(("dlc-csv",)),
+        **changes,
+    }
+    return JobRequest(**settings)  # type: ignore[arg-type]
+
+
+def test_results_go_where_they_were_asked_to(tree: Path, tmp_path: Path) -> None:
+    jobs, results = tmp_path / "jobs", tmp_path / "results"
+
+    def plan(**changes: object):
+        return plan_job(
+            request(**changes), jobs, roots=[tree], result_roots=[results, tree / "monday"]
+        )
+
+    own = plan()
+    assert {one.out for one in own.videos} == {jobs / own.job_id / "results"}
+    assert own.sizes_bytes == (3, 3)
+    assert {one.out for one in plan(out="rats/7").videos} == {results.resolve() / "rats" / "7"}
+    assert {one.out for one in plan(beside_videos=True).videos} == {tree / "monday"}
+    with pytest.raises(PathOutsideRoots, match="below no root for results"):
+        plan(out="/tmp")
+    with pytest.raises(PathOutsideRoots, match="leads outside"):
+        plan(beside_videos=True, paths=("tuesday",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"paths": ()}, "names no path"),
+        ({"bundles": ()}, "names no bundle"),
+        ({"out": "x", "beside_videos": True}, "leave one out"),
+        ({"outputs": Outputs(("xls",))}, "unknown format 'xls'"),
+        ({"paths": ("monday/notes.txt",), "outputs": Outputs((), overlay=True)}, None),
+        ({"paths": ("monday/photo.png",), "outputs": Outputs((), overlay=True)}, "for pictures"),
+    ],
+)
+def test_a_job_that_cannot_be_is_refused(
+    tree: Path, tmp_path: Path, changes: dict[str, object], message: str | None
+) -> None:
+    planned = request(**changes)
+    if message is None:  # a file that is named is tried, whatever its ending
+        plan_job(planned, tmp_path, roots=[tree], result_roots=[])
+        return
+    with pytest.raises(InvalidRequest, match=message):
+        plan_job(planned, tmp_path, roots=[tree], result_roots=[])
