@@ -46,6 +46,8 @@ class JobRunner:
         self._leases = LeaseTaker()
         self._speeds: dict[str, JobSpeed] = {}
         self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._writing: set[tuple[str, int]] = set()
+        """Those of them that need no place any more."""
         self._busy_until: dict[tuple[str, int], float] = {}
         self._pages: set[tuple[str, int]] = set()
         """Jobs, with their attempt, whose page was looked after."""
@@ -111,8 +113,11 @@ class JobRunner:
 
     async def statuses(self) -> list[JobStatus]:
         """Return how far all jobs are, the newest first."""
-        ids = await asyncio.to_thread(self.store.ids)
-        return [await self.status(job_id) for job_id in reversed(ids)]
+        jobs = await asyncio.to_thread(self.store.jobs)
+        return [
+            await asyncio.to_thread(look, job, self._speed(job.plan.job_id))
+            for job in reversed(jobs)
+        ]
 
     async def watch(self, job_id: str) -> AsyncIterator[JobStatus]:
         """Yield how far a job is, now and after changes, until it is over.
@@ -149,7 +154,7 @@ class JobRunner:
         for job in jobs:
             for place in job.waiting:
                 key = (job.plan.job_id, place)
-                if len(self._running) >= self._parallel:
+                if len(self._running) - len(self._writing) >= self._parallel:
                     return
                 if key in self._running or self._busy_until.get(key, 0.0) > now:
                     continue
@@ -157,8 +162,7 @@ class JobRunner:
 
     def _open_jobs(self) -> list[StoredJob]:
         """Jobs with work left, the most urgent first, then the oldest."""
-        jobs = [self.store.job(job_id) for job_id in self.store.ids()]
-        left = [one for one in jobs if one.waiting]
+        left = [one for one in self.store.jobs() if one.waiting]
         return sorted(left, key=lambda one: (-one.plan.priority, one.plan.submitted_ns))
 
     async def _work(self, job: StoredJob, place: int) -> None:
@@ -171,12 +175,13 @@ class JobRunner:
             request = Request(options=plan.options, outputs=plan.outputs, overwrite=plan.overwrite)
             progress = partial(self._take_progress, key)
             worker = VideoWorker(analyzer, self._finisher, self._leases, request, progress)
-            report = await worker.run(video, settle)
+            report = await worker.run(video, settle, partial(self._give_place_back, key))
         except EthostreamError as error:  # its bundles cannot be computed here
             report = VideoReport(str(video.path), "failed", message=str(error))
             await asyncio.to_thread(settle, report)
         finally:
             self._running.pop(key, None)
+            self._writing.discard(key)
             self._wake.set()
         if report.state == "busy":
             self._busy_until[key] = time.monotonic() + _BUSY_SECONDS
@@ -204,6 +209,10 @@ class JobRunner:
                     job.plan.title or job_id,
                 )
                 await self._finisher.write_page(page)
+
+    def _give_place_back(self, key: tuple[str, int]) -> None:
+        self._writing.add(key)
+        self._wake.set()
 
     def _take_progress(self, key: tuple[str, int], progress: VideoProgress) -> None:
         self._speed(key[0]).add(key[1], progress)

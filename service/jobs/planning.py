@@ -7,7 +7,13 @@ from pathlib import Path
 
 from service.bundle import file_sha256
 from service.errors import InvalidRequest, PathOutsideRoots, VideoNotFound
-from service.results.plan import REPORT_ENDING, VIDEO_SUFFIXES, PlannedVideo, plan_videos
+from service.results.plan import (
+    JOB_REPORT,
+    REPORT_ENDING,
+    VIDEO_SUFFIXES,
+    PlannedVideo,
+    plan_videos,
+)
 from service.video.pictures import is_picture
 
 _RESULT_SUFFIXES = frozenset((".parquet", ".h5", ".csv", ".slp", ".nwb"))
@@ -115,20 +121,22 @@ def _below(pattern: str, base: Path) -> tuple[Path, str] | None:
 
 
 def _matches(base: Path, pattern: str) -> list[Path]:
-    if any(sign in pattern for sign in "*?["):
-        try:
-            return sorted(base.glob(pattern))
-        except (ValueError, NotImplementedError) as error:
-            raise InvalidRequest(f"the pattern {pattern!r} cannot be read: {error}") from error
     path = base / pattern
-    return [path] if path.exists() else []
+    if path.exists():  # a name may hold signs of patterns
+        return [path]
+    if not any(sign in pattern for sign in "*?["):
+        return []
+    try:
+        return sorted(base.glob(pattern))
+    except (ValueError, NotImplementedError) as error:
+        raise InvalidRequest(f"the pattern {pattern!r} cannot be read: {error}") from error
 
 
 def _reason(below: Path, file: Path, known: set[Path], stems: set[str]) -> str:
     """Say why a file of a folder is not analyzed; empty where it is, or nobody would ask."""
     if any(part.startswith(".") for part in below.parts) or not file.is_file():
         return ""
-    if file.resolve() in known:
+    if file.resolve() in known or file.name == JOB_REPORT:
         return ""
     is_result = file.suffix in _RESULT_SUFFIXES or file.name.endswith(REPORT_ENDING)
     if is_result and any(file.name.startswith(stem) for stem in stems):

@@ -2,18 +2,28 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Protocol
 
 from service.jobs.reports import VideoReport
-from service.jobs.video import VideoWorker
 from service.results.plan import PlannedVideo
 
 _BUSY_SECONDS = 2.0
 """Wait before a video that another process works on is looked at again."""
 
 
+class Worker(Protocol):
+    """What works on videos: `VideoWorker` here, `service.cluster` on many machines."""
+
+    async def run(
+        self, video: PlannedVideo, settle: Callable[[VideoReport], None] = ...
+    ) -> VideoReport:
+        """See `VideoWorker.run`."""
+
+
 async def run_videos(
     planned: Sequence[PlannedVideo],
-    worker: VideoWorker,
+    worker: Worker,
     *,
     parallel: int,
     settle: Callable[[PlannedVideo, VideoReport], None] = lambda video, report: None,
@@ -23,7 +33,7 @@ async def run_videos(
     Args:
         planned: the videos, in the order in which they are begun.
         worker: does the work.
-        parallel: videos at once.
+        parallel: videos that are analyzed at once; others may be written meanwhile.
         settle: is given each report as soon as it is there, see `VideoWorker.run`.
 
     Returns:
@@ -33,8 +43,10 @@ async def run_videos(
 
     async def run(video: PlannedVideo) -> VideoReport:
         while True:
-            async with places:
-                report = await worker.run(video, lambda one: settle(video, one))
+            await places.acquire()
+            with ExitStack() as place:
+                place.callback(places.release)
+                report = await worker.run(video, lambda one: settle(video, one), place.close)
             if report.state != "busy":
                 return report
             await asyncio.sleep(_BUSY_SECONDS)

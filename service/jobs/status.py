@@ -10,6 +10,7 @@ from service.jobs.manifest import read_manifest, work_folder
 from service.jobs.reports import VideoReport
 from service.jobs.store import StoredJob
 from service.jobs.work import VideoProgress
+from service.results.plan import JOB_REPORT
 
 State = Literal["queued", "running", "done", "skipped", "failed", "cancelled"]
 _OTHERS_SECONDS = 60.0
@@ -104,7 +105,7 @@ def look(job: StoredJob, speed: JobSpeed) -> JobStatus:
     if speed.began_at < 0:
         speed.began_at = progress
     elapsed, gained = time.monotonic() - speed.began, progress - speed.began_at
-    report = job.folder / "report.html"
+    report = job.folder / JOB_REPORT
     state = _state(job, videos)
     return JobStatus(
         job,

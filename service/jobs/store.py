@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import structlog
 
 from service.errors import InvalidRequest, JobNotFound
 from service.jobs.finish import Outputs
@@ -23,6 +24,8 @@ from service.jobs.reports import VideoReport
 from service.results import RequestOptions
 from service.results.atomic import replacing
 from service.results.plan import PlannedVideo
+
+log = structlog.get_logger("ethostream.jobs")
 
 FORMAT_VERSION = 1
 Stored = TypeVar("Stored")
@@ -88,6 +91,7 @@ class JobStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._unreadable: set[Path] = set()
         self._plans: dict[str, JobPlan] = {}  # they never change
         self._reports: dict[str, dict[str, VideoReport]] = {}  # nor do these, by file name
 
@@ -96,9 +100,17 @@ class JobStore:
         with replacing(self.folder / plan.job_id / "job.json") as path:
             path.write_bytes(msgspec.json.format(_encode(plan), indent=1))
 
-    def ids(self) -> list[str]:
-        """Ids of all jobs, the oldest first."""
-        return sorted(path.parent.name for path in self.folder.glob("*/job.json"))
+    def jobs(self) -> list[StoredJob]:
+        """Return all jobs that can be read, the oldest first."""
+        found = []
+        for path in sorted(self.folder.glob("*/job.json")):
+            try:
+                found.append(self.job(path.parent.name))
+            except JobNotFound as error:
+                if path not in self._unreadable:
+                    log.error("a job cannot be read", reason=str(error))
+                self._unreadable.add(path)
+        return found
 
     def job(self, job_id: str) -> StoredJob:
         """Return a job as it is now.

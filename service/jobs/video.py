@@ -56,7 +56,10 @@ class VideoWorker:
         self._on_progress = on_progress
 
     async def run(
-        self, video: PlannedVideo, settle: Callable[[VideoReport], None] = lambda _: None
+        self,
+        video: PlannedVideo,
+        settle: Callable[[VideoReport], None] = lambda _: None,
+        analyzed: Callable[[], None] = lambda: None,
     ) -> VideoReport:
         """Bring one video to its results, or find that they are there.
 
@@ -66,6 +69,7 @@ class VideoWorker:
         Args:
             video: what to analyze and where results go.
             settle: is given the report of a video that is over, while the lease is held still.
+            analyzed: is called when only the writing is left, so that another one may begin.
         """
         try:
             if await asyncio.to_thread(self._is_complete, video):
@@ -75,7 +79,7 @@ class VideoWorker:
             async with self._leases.hold(work_folder(video)) as lease:
                 if lease is None:
                     return VideoReport(str(video.path), "busy")
-                report = await self._work(video, lease)
+                report = await self._work(video, lease, analyzed)
                 if report.state != "busy":
                     await asyncio.to_thread(settle, report)
                 return report
@@ -87,7 +91,9 @@ class VideoWorker:
         finally:
             self._on_progress(VideoProgress(video, "over"))
 
-    async def _work(self, video: PlannedVideo, lease: Lease) -> VideoReport:
+    async def _work(
+        self, video: PlannedVideo, lease: Lease, analyzed: Callable[[], None]
+    ) -> VideoReport:
         try:
             if await asyncio.to_thread(self._is_finished, video):
                 await self._add_files(video, lease)
@@ -101,7 +107,7 @@ class VideoWorker:
                 self._request.outputs,
                 self._on_progress,
             )
-            return _done(await work.run())
+            return _done(await work.run(analyzed))
         except LeaseLost:
             return VideoReport(str(video.path), "busy")
         except (EthostreamError, OSError) as error:

@@ -94,8 +94,11 @@ class VideoWork:
         """Rows that are not on disk yet."""
         self._written = time.monotonic()
 
-    async def run(self) -> VideoManifest:
+    async def run(self, analyzed: Callable[[], None]) -> VideoManifest:
         """Analyze what is not there yet and write the results.
+
+        Args:
+            analyzed: is called when only the writing is left.
 
         Returns:
             The manifest, state done, as it was stored.
@@ -127,6 +130,7 @@ class VideoWork:
                 "is complete"
             )
         seconds = time.perf_counter() - began
+        analyzed()
         return await self._write(start, source, seconds, resumed)
 
     def _is_same(self, start: WorkStart | None, stamp: SourceStamp) -> bool:

@@ -1,6 +1,5 @@
 """Which videos are below some paths, and what is said of the other files."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -72,7 +71,7 @@ def test_patterns_and_paths_are_found_below_the_roots(tree: Path) -> None:
 def test_nothing_outside_of_the_roots_is_found(tree: Path, path: str) -> None:
     secret = tree.parent / "secret.mp4"
     secret.write_bytes(b"secret")
-    os.symlink(secret, tree / "monday" / "link.mp4")
+    (tree / "monday" / "link.mp4").symlink_to(secret)
     with pytest.raises(PathOutsideRoots):
         find_below_roots([path], [tree])
 
