@@ -80,9 +80,13 @@ class Answer:
 class Graph:
     """One loaded graph with a name for metrics; what `Scheduler.submit` computes on."""
 
-    def __init__(self, name: str, engine: Engine) -> None:
+    def __init__(self, name: str, engine: Engine, *, is_steady: bool = True) -> None:
         self.name = name
         self.engine = engine
+        self.is_steady = is_steady
+        """Whether a row has the same answer, to the last bit, in batches of any size. Where not,
+        rows of the archive are computed in batches of one size alone, so that a video gives the
+        same results whatever else is in work."""
         self.batch_seconds: dict[int, float] = {}
         """Time of the latest batches by size, smoothed; of the device thread alone."""
 
@@ -186,7 +190,7 @@ class Scheduler:
         while (batch := self._collect()) is not None:
             started = self._clock()
             try:
-                outputs = _compute(batch)
+                outputs = _compute(batch, self._fixed_size(batch))
                 failure = None
             except EthostreamError as error:
                 outputs, failure = [], error
@@ -194,6 +198,11 @@ class Scheduler:
                 log.exception("batch failed", graph=batch[0].graph.name)
                 outputs, failure = [], EngineFailed(f"{batch[0].graph.name} failed: {error}")
             self._scatter(batch, outputs, failure, started, self._clock() - started)
+
+    def _fixed_size(self, batch: Sequence[_Item]) -> int:
+        """Rows that the engine is given: more than the batch has where its size must not vary."""
+        is_fixed = not batch[0].graph.is_steady and batch[0].work is Work.ARCHIVE
+        return self._config.batch_sizes[-1] if is_fixed else len(batch)
 
     def _collect(self) -> list[_Item] | None:
         """Wait for work and take one batch of it; None when the scheduler stops."""
@@ -207,13 +216,7 @@ class Scheduler:
                     break
                 self._changed.wait()
             queue = self._queues[key]
-            size = batch_size(
-                self._config.batch_sizes,
-                live=len(queue.live),
-                waiting=len(queue),
-                waited_seconds=self._clock() - queue.live[0].submitted if queue.live else 0.0,
-                batch_seconds=queue.graph.batch_seconds,
-            )
+            size = self._batch_size(queue)
             batch = [
                 queue.live.popleft() if queue.live else queue.archive.popleft() for _ in range(size)
             ]
@@ -221,6 +224,18 @@ class Scheduler:
                 del self._queues[key]
             self._queued -= size
             return batch
+
+    def _batch_size(self, queue: _Queue) -> int:
+        sizes, live = self._config.batch_sizes, len(queue.live)
+        if not queue.graph.is_steady and not live:
+            return min(len(queue), sizes[-1])  # and is brought to the largest size
+        return batch_size(
+            sizes,
+            live=live,
+            waiting=len(queue) if queue.graph.is_steady else live,
+            waited_seconds=self._clock() - queue.live[0].submitted if live else 0.0,
+            batch_seconds=queue.graph.batch_seconds,
+        )
 
     def _next_queue(self) -> tuple[Any, ...] | None:
         """Key of the queue with the oldest live input, or else with the oldest archive input."""
@@ -253,8 +268,8 @@ class Scheduler:
         engine_seconds: float,
     ) -> None:
         graph = batch[0].graph.name
-        known = batch[0].graph.batch_seconds
-        known[len(batch)] = 0.8 * known.get(len(batch), engine_seconds) + 0.2 * engine_seconds
+        known, size = batch[0].graph.batch_seconds, self._fixed_size(batch)
+        known[size] = 0.8 * known.get(size, engine_seconds) + 0.2 * engine_seconds
         metrics.BATCH_SIZE.labels(graph).observe(len(batch))
         metrics.ENGINE_SECONDS.labels(graph).observe(engine_seconds)
 
@@ -306,11 +321,12 @@ def batch_size(
     return max((one for one in sizes if own < one <= full and is_worth_it(one)), default=own)
 
 
-def _compute(batch: Sequence[_Item]) -> list[Sample]:
-    """Stack, run and split one batch."""
+def _compute(batch: Sequence[_Item], size: int) -> list[Sample]:
+    """Stack, run and split one batch, whose last row is repeated up to `size` rows."""
     graph = batch[0].graph
+    rows = [*batch, *[batch[-1]] * (size - len(batch))]
     stacked: dict[str, Any] = {
-        name: _stacked([item.inputs[name] for item in batch]) for name in batch[0].inputs
+        name: _stacked([item.inputs[name] for item in rows]) for name in batch[0].inputs
     }
     outputs = graph.engine.run(stacked)
     return [{name: array[row] for name, array in outputs.items()} for row in range(len(batch))]

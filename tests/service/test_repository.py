@@ -4,8 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from service.engine import FakeEngine
 from service.errors import BundleInvalid
 from service.repository import BundleState, EngineConfig, Repository
 
@@ -50,3 +52,19 @@ async def test_a_damaged_replacement_is_refused_and_the_old_one_serves(repositor
     status = repository.status(NAME)
     assert status.state is BundleState.READY
     assert "lacks the graph pose" in status.reason
+
+
+class CountingEngine(FakeEngine):
+    """Answers with the number of rows that it is given."""
+
+    def run(self, inputs):
+        return {"keypoints": np.full((len(inputs["frames"]), 1, 13, 3), len(inputs["frames"]))}
+
+
+@pytest.mark.parametrize(("engine", "is_steady"), [(FakeEngine, True), (CountingEngine, False)])
+async def test_it_is_found_out_whether_answers_depend_on_the_size_of_the_batch(engine, is_steady):
+    repository = Repository(
+        SHIPPED, EngineConfig(engine="onnxruntime"), (1, 4), create=lambda *_, **__: engine()
+    )
+    loaded = await repository.load(NAME)
+    assert loaded.graphs["pose"].is_steady is is_steady

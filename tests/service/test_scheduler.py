@@ -29,6 +29,11 @@ def frame(column: int) -> Sample:
     return {"frames": pixels}
 
 
+def rows_of(answer) -> int:
+    """Rows of the batch that an Unsteady engine was given."""
+    return int(answer.outputs["keypoints"][0, 0, 2])
+
+
 def column_of(answer) -> int:
     return int(answer.outputs["keypoints"][0, 0, 0])
 
@@ -238,3 +243,38 @@ async def test_stopping_refuses_what_waits():
 def test_buckets_must_begin_with_one_and_increase(sizes):
     with pytest.raises(InvalidConfig, match="batch_sizes"):
         SchedulerConfig(batch_sizes=sizes)
+
+
+class Unsteady(FakeEngine):
+    """Answers with the number of rows that it was given."""
+
+    def run(self, inputs):
+        answer = super().run(inputs)
+        answer["keypoints"][..., 2] = len(inputs["frames"])
+        return answer
+
+
+async def test_rows_of_the_archive_have_batches_of_one_size_where_the_engine_tells_them_apart(
+    scheduler,
+):
+    graph = Graph("unsteady", Unsteady(), is_steady=False)
+    for count in (1, 3, 4, 7):
+        futures = [scheduler.submit(graph, frame(n), work=Work.ARCHIVE) for n in range(count)]
+        answers = await asyncio.gather(*futures)
+        assert [column_of(answer) for answer in answers] == list(range(count))
+        assert {rows_of(answer) for answer in answers} == {4}
+        assert max(answer.batch_size for answer in answers) <= 4
+    alone = await scheduler.submit(graph, frame(0), work=Work.LIVE)
+    assert rows_of(alone) == 1  # a live frame is filled up with nothing
+
+
+async def test_live_and_archive_rows_share_no_batch_of_such_an_engine(scheduler):
+    gate = Gate()
+    graph = Graph("unsteady", Unsteady(batch_seconds=1.0, sleep=gate), is_steady=False)
+    first = scheduler.submit(graph, frame(0), work=Work.LIVE)
+    await asyncio.to_thread(gate.entered.wait, 10)
+    archive = [scheduler.submit(graph, frame(n), work=Work.ARCHIVE) for n in range(4)]
+    live = [scheduler.submit(graph, frame(n), work=Work.LIVE) for n in range(3)]
+    gate.release.set()
+    answers = await asyncio.gather(first, *live, *archive)
+    assert [rows_of(answer) for answer in answers] == [1, 2, 2, 1, 4, 4, 4, 4]
