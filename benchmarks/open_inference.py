@@ -28,6 +28,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.models import write_random_pose_bundle
+from benchmarks.peer_rows import Load
 from benchmarks.report import finish, percentile
 from benchmarks.servers import ServerProcess, server_process
 from service.engine import Engine, create_engine, default_threads
@@ -36,15 +37,6 @@ MODEL = "bench"
 SIZE_PX = 256
 CONCURRENCY = (1, 4, 16)
 OURS, PEER = "ethostream", "PyTriton"
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What a server, or the loop, gave."""
-
-    frames_per_s: float
-    p50_ms: float
-    p99_ms: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,9 @@ added_p50_ms, added_p99_ms
 added_shm_p50_ms, added_shm_p99_ms
     The same through shared memory, in the same rounds; added_1080p_... and added_shm_1080p_... are
     both for 1920x1080 RGB.
+floor_p50_ms, floor_p99_ms
+    A frame of one px to a minimal grpc.aio echo and back, in the same rounds: what nobody who uses
+    gRPC in Python gets below.
 throughput_ratio
     16 streams on a ResNet-18 at 256x256 in fp32 (about 20 ms) divided by a loop in one process
     that resizes and runs the same graph in batches of 8; rounds alternate A B A B, median.
@@ -55,7 +58,7 @@ def main() -> None:
     for key, (what, values) in measure_added(arguments.rounds).items():
         for percent in (50, 99):
             value = percentile(values, percent)
-            rows.append((f"added latency, 1 stream, {what}, p{percent}", f"{value:.2f} ms"))
+            rows.append((f"1 stream, {what}, p{percent}", f"{value:.2f} ms"))
             result[f"{key}_p{percent}_ms"] = round(value, 3)
     if not arguments.latency_only:
         for more, of_it in (measure_rates(arguments.rounds), measure_cpu(arguments.rounds)):
@@ -68,19 +71,19 @@ def measure_added(rounds: int) -> dict[str, tuple[str, list[float]]]:
     """What is sent and how, and the added latency in ms of each request, one at a time."""
     vga, hd = frames(480, 640), frames(1080, 1920, 3)
     cases = {
-        "added": ("VGA gray", vga, False),
-        "added_shm": ("VGA gray, shared memory", vga, True),
-        "added_1080p": ("1080p RGB", hd, False),
-        "added_shm_1080p": ("1080p RGB, shared memory", hd, True),
+        "floor": ("1 px to the minimal echo and back", frames(1, 1), False),
+        "added": ("added latency, VGA gray", vga, False),
+        "added_shm": ("added latency, VGA gray, shared memory", vga, True),
+        "added_1080p": ("added latency, 1080p RGB", hd, False),
+        "added_shm_1080p": ("added latency, 1080p RGB, shared memory", hd, True),
     }
     added: dict[str, list[float]] = {key: [] for key in cases}
-    with shipped_server() as server:
+    with shipped_server() as shipped, server_process("benchmarks.echo_server") as echo:
         for _ in range(rounds):
             for key, (_, pictures, shared) in cases.items():
-                count = 200 if pictures is vga or shared else 60
                 one = load(
-                    server, pictures, bundle=POSE, streams=1, in_flight=1, frames=count,
-                    shared=shared,
+                    echo if key == "floor" else shipped, pictures, bundle=POSE, streams=1,
+                    in_flight=1, frames=60 if key == "added_1080p" else 200, shared=shared,
                 )  # fmt: skip
                 added[key] += one.added_ms
     return {key: (cases[key][0], values) for key, values in added.items()}

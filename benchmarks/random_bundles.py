@@ -49,7 +49,11 @@ def random_bundle(name: str, folder: Path) -> Bundle:
     network, _, size = name.partition("-")
     width_px, height_px = (int(part) for part in size.split("x"))
     write = {"resnet50": _write_pose, "deg_f": _write_behavior}[network]
-    manifest = write(name, folder, width_px, height_px)
+    return with_all_precisions(write(name, folder, width_px, height_px), folder)
+
+
+def with_all_precisions(manifest: Manifest, folder: Path) -> Bundle:
+    """Quantize the graphs in `folder` on noise, let all precisions through, write the manifest."""
     quantized = {}
     for graph in ("pose", "flow", "features"):
         if graph in manifest.graphs:
@@ -87,9 +91,7 @@ def _write_pose(name: str, folder: Path, width_px: int, height_px: int) -> Manif
         dynamic_shapes=[{0: "batch"}],
         path=folder / "pose.onnx",
     )
-    size = InputSpec(width_px=width_px, height_px=height_px, color="rgb", fit="stretch")
-    keypoints = tuple(f"point{i}" for i in range(_KEYPOINTS))
-    return _manifest(name, folder, {"pose": path}, input=size, pose=PoseSpec(keypoints=keypoints))
+    return pose_manifest(name, folder, path, width_px, height_px, keypoints=_KEYPOINTS)
 
 
 def _write_behavior(name: str, folder: Path, width_px: int, height_px: int) -> Manifest:
@@ -102,6 +104,15 @@ def _write_behavior(name: str, folder: Path, width_px: int, height_px: int) -> M
     decisions = Decisions(thresholds=(0.5,) * count, min_bout_frames=(1,) * count)
     spec = behavior_spec(settings, decisions, networks)
     return _manifest(name, folder, paths, input=settings.input, behavior=spec)
+
+
+def pose_manifest(
+    name: str, folder: Path, path: Path, width_px: int, height_px: int, *, keypoints: int
+) -> Manifest:
+    """Describe the exported graph of a pose network, which lies in `folder`."""
+    size = InputSpec(width_px=width_px, height_px=height_px, color="rgb", fit="stretch")
+    names = tuple(f"point{i}" for i in range(keypoints))
+    return _manifest(name, folder, {"pose": path}, input=size, pose=PoseSpec(keypoints=names))
 
 
 def _manifest(name: str, folder: Path, paths: Mapping[str, Path], **parts: object) -> Manifest:

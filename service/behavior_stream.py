@@ -6,6 +6,7 @@ probabilities.
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -77,6 +78,7 @@ class BehaviorStream:
         stride: int = 1,
         thresholds: NDArray[np.float32] | None = None,
         first_frame: int | None = None,
+        on_answer: Callable[[], object] = lambda: None,
     ) -> None:
         """Take what to compute with.
 
@@ -87,6 +89,8 @@ class BehaviorStream:
             stride: every how many-th frame is evaluated.
             thresholds: (C,) that replace the bundle's own.
             first_frame: index of the first frame that is evaluated; None takes the first pushed.
+            on_answer: called when `in_work` became less, also by a picture that was held for a
+                frame that was lost.
         """
         self._loaded = loaded
         self._scheduler = scheduler
@@ -103,6 +107,7 @@ class BehaviorStream:
         self._stretch = BehaviorStretch(self._spec, self._submit)
         self._ended: list[BehaviorStretch] = []
         self._unanswered: set[asyncio.Future[BehaviorAnswer]] = set()
+        self._on_answer = on_answer
 
     @property
     def loaded(self) -> LoadedBundle:
@@ -181,9 +186,13 @@ class BehaviorStream:
         self._pixels = pixels
         self._last = asyncio.get_running_loop().create_future()
         self._unanswered.add(self._last)
-        self._last.add_done_callback(self._unanswered.discard)
+        self._last.add_done_callback(self._forget)
         forward(self._stretch.add(pixels), self._last, partial(self._decide, frame_index))
         return self._last
+
+    def _forget(self, answer: "asyncio.Future[BehaviorAnswer]") -> None:
+        self._unanswered.discard(answer)
+        self._on_answer()
 
     def _decide(self, frame_index: int, found: FrameLogits) -> BehaviorAnswer:
         """Logits to probabilities and what is present."""

@@ -106,6 +106,7 @@ class LiveSession:
             decode_jpeg=decode_jpeg,
             clock=clock,
         )
+        self._wake = asyncio.Event()
         self._behavior = [
             (
                 position,
@@ -115,6 +116,7 @@ class LiveSession:
                     work=Work.LIVE,
                     stride=choose_stride(one.loaded, options.frame_rate_hz),
                     thresholds=choose_thresholds(one.loaded, one.thresholds),
+                    on_answer=self._wake.set,
                 ),
             )
             for position, one in enumerate(options.selections)
@@ -133,7 +135,6 @@ class LiveSession:
         self._unanswered = 0
         self._waiting: deque[_Accepted] = deque()
         self._room = asyncio.Condition()
-        self._wake = asyncio.Event()
         self._finishing = self._ended = False
         self._last_index = -1
         self._counts = {"accepted": 0, "result": 0, "skipped": 0, "error": 0}
@@ -416,7 +417,6 @@ class LiveSession:
         tracker = self._trackers[place]
         while (accepted := await self._ordered[place].get()) is not None:
             answer = await accepted.behaviors[place]
-            self._wake.set()
             latency = self._clock() - accepted.arrived
             key, capture = stream.loaded.key, accepted.frame.capture_time_ns
             bouts = tracker.add(answer) if tracker is not None else ()

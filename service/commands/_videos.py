@@ -1,6 +1,7 @@
 """Works through planned videos with bars that show how far each is."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -17,30 +18,36 @@ from rich.progress import (
 from rich.text import Text
 
 from service.jobs.analyzer import Analyzer
-from service.jobs.finish import Finisher
+from service.jobs.finish import Finisher, JobPage
 from service.jobs.lease import LeaseTaker
+from service.jobs.planning import PlannedWork
 from service.jobs.reports import VideoReport
-from service.jobs.runner import run_videos
+from service.jobs.runner import Worker, run_videos
 from service.jobs.video import Request, VideoWorker
 from service.jobs.work import VideoProgress
 from service.results.plan import PlannedVideo
 
+OpenWorker = Callable[
+    [Finisher, Callable[[VideoProgress], None]], AbstractAsyncContextManager[Worker]
+]
+"""Opens what works on videos, which may write with the finisher, and tells how far it is."""
+
 
 async def analyze_videos(
-    planned: Sequence[PlannedVideo],
-    analyzer: Analyzer,
-    request: Request,
+    work: PlannedWork,
+    open_worker: OpenWorker,
     *,
     parallel: int,
+    page: Path | None,
     show_progress: bool,
 ) -> list[VideoReport]:
     """Analyze the videos whose results are not there yet.
 
     Args:
-        planned: videos and where their results go.
-        analyzer: where to compute.
-        request: what is wanted of each.
+        work: videos and where their results go.
+        open_worker: gives what does the work.
         parallel: videos at once.
+        page: that tells what became of all; None writes none.
         show_progress: draw bars on standard error.
 
     Returns:
@@ -58,11 +65,36 @@ async def analyze_videos(
             console=console,
             disable=not (show_progress and console.is_terminal),
         ) as progress:
-            bars = _Bars(progress, len(planned))
-            worker = VideoWorker(analyzer, finisher, LeaseTaker(), request, bars.show)
-            return await run_videos(planned, worker, parallel=parallel, settle=bars.count)
+            bars = _Bars(progress, len(work.videos))
+            async with open_worker(finisher, bars.show) as worker:
+                reports = await run_videos(
+                    work.videos, worker, parallel=parallel, settle=bars.count
+                )
+        if page is not None:
+            await finisher.write_page(
+                JobPage(tuple(reports), work.left_out, page.parent, "ethostream analyze")
+            )
+        return reports
     finally:
         await finisher.close()
+
+
+def with_analyzer(opening: AbstractAsyncContextManager[Analyzer], request: Request) -> OpenWorker:
+    """Return what works in this process, and computes where an analyzer does.
+
+    Args:
+        opening: opens the analyzer.
+        request: what is wanted of each video.
+    """
+
+    @asynccontextmanager
+    async def open_worker(
+        finisher: Finisher, on_progress: Callable[[VideoProgress], None]
+    ) -> AsyncIterator[Worker]:
+        async with opening as analyzer:
+            yield VideoWorker(analyzer, finisher, LeaseTaker(), request, on_progress)
+
+    return open_worker
 
 
 class _Bars:

@@ -2,20 +2,30 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.commands._options import (
+    add_server_options,
+    add_work_options,
+    read_access,
+    read_outputs,
+    read_request,
+)
 from service.commands._shipped import SHIPPED_MODELS, SHIPPED_NAMES
 from service.decoder_names import DECODER_CHOICES
 from service.engine_names import ENGINE_CHOICES, PRECISION_CHOICES
-from service.format_names import DEFAULT_FORMATS, FORMATS
 
 if TYPE_CHECKING:  # the command's options must show without loading the engines
     from contextlib import AbstractAsyncContextManager
 
+    from service.commands._videos import OpenWorker
+    from service.config import ServiceConfig
     from service.jobs.analyzer import Analyzer
+    from service.jobs.planning import LeftOut
     from service.jobs.reports import VideoReport
-    from service.results import RequestOptions
+    from service.jobs.video import Request
 
 SUMMARY = "analyze videos and folders, and write what was found"
 
@@ -40,22 +50,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         f"the shipped ones {' and '.join(SHIPPED_NAMES)})",
     )
     add("--models", type=Path, metavar="DIR", help="folder of bundles (default: the shipped ones)")
-    add("--server", metavar="HOST:PORT", help="upload to this server instead of computing here")
-    add("--token-file", type=Path, metavar="FILE", help="file with the token for --server")
-    add("--tls", action="store_true", help="use TLS with --server; implied by --tls-root")
-    add("--tls-root", type=Path, metavar="PEM", help="who signed the server's certificate")
+    add_server_options(parser, "upload to this server instead of computing here")
+    add(
+        "--ray",
+        metavar="ADDRESS",
+        help="compute on all machines of a Ray cluster, which see videos, bundles and results "
+        "under the same paths: HOST:PORT of its head, auto for the one that runs here, or local "
+        "to start one",
+    )
     add(
         "--out", type=Path, metavar="DIR", help="folder of the results (default: beside each video)"
     )
-    add(
-        "--format",
-        action="append",
-        choices=tuple(FORMATS),
-        help="what to write besides the Parquet record; repeat for several (default: "
-        f"{', '.join(DEFAULT_FORMATS)})",
-    )
-    add("--overlay", action="store_true", help="also draw each video with what was found in it")
-    add("--report", action="store_true", help="also write a page for each video, and one for all")
+    add_work_options(parser)
     add("--engine", choices=ENGINE_CHOICES, default="auto")
     add("--precision", choices=PRECISION_CHOICES, default="auto")
     add(
@@ -64,103 +70,85 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="what decodes videos here; auto takes the best for each file (default)",
     )
-    add("--crop", metavar="X,Y,W,H", help="part of the frame that the models look at, px")
     add(
-        "--dynamic-crop",
-        type=float,
-        nargs="?",
-        const=50.0,
-        metavar="MARGIN_PX",
-        help="crop each frame around the animal with this margin, 50 px where none is given, for "
-        "large frames that make it small (write it after PATH)",
+        "--parallel",
+        type=int,
+        default=2,
+        metavar="N",
+        help="videos that are worked on at once (with --ray: on each device)",
     )
-    add(
-        "--max-zoom",
-        type=float,
-        default=2.5,
-        metavar="X",
-        help="largest magnification by --dynamic-crop (default: 2.5)",
-    )
-    add("--frame-limit", type=int, default=0, metavar="N", help="frames of each video; 0: all")
-    add("--frame-rate", type=float, default=0.0, metavar="HZ", help="true rate; 0: the container's")
-    add("--parallel", type=int, default=2, metavar="N", help="videos that are worked on at once")
     add(
         "--in-random-order",
         action="store_true",
         help="so that several of these commands can share one list of videos",
     )
-    add("--overwrite", action="store_true", help="analyze again what is finished already")
     add("--json", action="store_true", help="print JSON, show no progress")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyze all that is not finished; 1 where a video failed."""
     import asyncio
+    from dataclasses import replace
 
     from service.errors import InvalidRequest
-    from service.jobs.finish import Outputs
+    from service.jobs.planning import plan_work
     from service.jobs.video import Request
     from service.logs import configure_logs
     from service.results.formats import check_formats
-    from service.results.plan import in_random_order, plan_videos
+    from service.results.plan import JOB_REPORT, in_random_order
 
     configure_logs("text", "error")
-    if arguments.parallel < 1 or arguments.frame_limit < 0 or arguments.frame_rate < 0:
-        raise InvalidRequest("--parallel is at least 1, --frame-limit and --frame-rate at least 0")
-    formats = arguments.format or list(DEFAULT_FORMATS)
-    check_formats(formats)
-    options = _options(arguments)
-    planned = plan_videos(arguments.paths, arguments.out)
-    if arguments.in_random_order:
-        planned = in_random_order(planned)
-    if arguments.overlay and any(one.pictures for one in planned):
+    if arguments.parallel < 1:
+        raise InvalidRequest(f"--parallel is {arguments.parallel}; give at least 1")
+    if arguments.ray and arguments.server:
+        raise InvalidRequest("--ray and --server name two places to compute; leave one out")
+    outputs = read_outputs(arguments)
+    check_formats(outputs.formats)
+    request = Request(
+        options=read_request(arguments), outputs=outputs, overwrite=arguments.overwrite
+    )
+    paths, out = arguments.paths, arguments.out
+    if arguments.ray:  # the other machines work in another folder
+        paths, out = [path.absolute() for path in paths], out.absolute() if out else None
+    work = plan_work(paths, out)
+    if outputs.overlay and any(one.pictures for one in work.videos):
         raise InvalidRequest("--overlay draws on videos; leave it out for pictures")
+    if arguments.in_random_order:
+        work = replace(work, videos=tuple(in_random_order(work.videos)))
+    page = (out or work.videos[0].out) / JOB_REPORT if outputs.report else None
 
-    async def work() -> "list[VideoReport]":
+    async def analyze() -> "list[VideoReport]":
         from service.commands._videos import analyze_videos
 
-        async with _open(arguments) as analyzer:
-            return await analyze_videos(
-                planned,
-                analyzer,
-                Request(
-                    options=options,
-                    outputs=Outputs(tuple(formats), arguments.overlay, arguments.report),
-                    overwrite=arguments.overwrite,
-                ),
-                parallel=arguments.parallel,
-                show_progress=not arguments.json,
-            )
+        return await analyze_videos(
+            work,
+            _choose_worker(arguments, request),
+            # A cluster bounds them itself, by its devices, which may become more.
+            parallel=len(work.videos) if arguments.ray else arguments.parallel,
+            page=page,
+            show_progress=not arguments.json,
+        )
 
-    reports = asyncio.run(work())
-    _print(reports, as_json=arguments.json)
+    reports = asyncio.run(analyze())
+    _print(reports, work.left_out, page, as_json=arguments.json)
     return 1 if any(one.state == "failed" for one in reports) else 0
 
 
-def _options(arguments: argparse.Namespace) -> "RequestOptions":
-    from service.dynamic_crop import DynamicCrop
-    from service.errors import InvalidRequest
-    from service.results import RequestOptions
-    from service.results.provenance import DynamicCropOptions
+def _choose_worker(arguments: argparse.Namespace, request: "Request") -> "OpenWorker":
+    """Return what opens a cluster, or what computes here or on a server."""
+    from service.commands._videos import with_analyzer
 
-    crop, follow = None, None
-    if arguments.crop:
-        parts = arguments.crop.split(",")
-        if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
-            raise InvalidRequest(
-                f"the crop {arguments.crop!r} is not X,Y,W,H in whole px, such as 100,0,640,480"
-            )
-        x, y, width, height = (int(part) for part in parts)
-        crop = (x, y, width, height)
-    if arguments.dynamic_crop is not None:
-        margin_px, max_zoom = arguments.dynamic_crop, arguments.max_zoom
-        DynamicCrop(margin_px=margin_px, max_zoom=max_zoom)  # refuses what is out of range
-        follow = DynamicCropOptions(margin_px=margin_px, max_zoom=max_zoom)
-    return RequestOptions(
-        crop_xywh=crop,
-        frame_limit=arguments.frame_limit,
-        frame_rate_hz=arguments.frame_rate,
-        dynamic_crop=follow,
+    if not arguments.ray:
+        return with_analyzer(_open(arguments), request)
+    from service.commands._cluster import on_cluster
+
+    return on_cluster(
+        arguments.ray,
+        arguments.models or SHIPPED_MODELS,
+        _names(arguments),
+        _config(arguments),
+        request,
+        parallel=arguments.parallel,
     )
 
 
@@ -168,36 +156,46 @@ def _open(arguments: argparse.Namespace) -> "AbstractAsyncContextManager[Analyze
     from service.commands._analyzers import open_local, open_remote
 
     if arguments.server:
-        from ethostream import AsyncClient, TlsOptions
+        from ethostream import AsyncClient
 
-        token = arguments.token_file.read_text().strip() if arguments.token_file else None
-        secured = arguments.tls or arguments.tls_root
-        tls = TlsOptions(root_certificate=arguments.tls_root) if secured else None
+        token, tls = read_access(arguments)
         return open_remote(AsyncClient(arguments.server, token=token, tls=tls), arguments.model)
+    return open_local(arguments.models or SHIPPED_MODELS, _names(arguments), _config(arguments))
 
+
+def _names(arguments: argparse.Namespace) -> "Sequence[str]":
+    return arguments.model or (() if arguments.models else SHIPPED_NAMES)
+
+
+def _config(arguments: argparse.Namespace) -> "ServiceConfig":
     from service.config import ServiceConfig, VideoConfig
     from service.repository import EngineConfig
 
-    names = arguments.model or (() if arguments.models else SHIPPED_NAMES)
-    config = ServiceConfig(
+    return ServiceConfig(
         engine=EngineConfig(engine=arguments.engine, precision=arguments.precision),
         video=VideoConfig(decode_workers=arguments.parallel, decoder=arguments.decoder),
     )
-    return open_local(arguments.models or SHIPPED_MODELS, names, config)
 
 
-def _print(reports: "list[VideoReport]", *, as_json: bool) -> None:
+def _print(
+    reports: "list[VideoReport]",
+    left_out: "Sequence[LeftOut]",
+    page: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     import msgspec
 
     failed = [one for one in reports if one.state == "failed"]
     if as_json:
-        videos = [msgspec.to_builtins(one) for one in reports]
-        print(json.dumps({"videos": videos, "failed": len(failed)}))
+        told = {"videos": reports, "failed": len(failed), "left_out": left_out}
+        print(json.dumps(msgspec.to_builtins(told) | {"report": str(page or "")}))
         return
     for one in reports:
         match one.state:
             case "done":
-                rate = f", {one.frames / one.seconds:.1f} frames/s" if one.seconds else ""
+                new = one.frames - one.resumed_frames
+                rate = f", {new / one.seconds:.1f} frames/s" if one.seconds else ""
                 print(
                     f"{one.video}: {one.frames} frames{rate} ({one.decoder}), "
                     f"results {one.files[0]}"
@@ -210,6 +208,11 @@ def _print(reports: "list[VideoReport]", *, as_json: bool) -> None:
                 print(f"{one.video}: skipped, finished before: {one.files[0]}")
             case _:
                 print(f"{one.video}: FAILED: {one.message}")
+    for file in left_out:
+        print(f"{file.path}: left out: {file.reason}")
     done = sum(one.state == "done" for one in reports)
     skipped = len(reports) - done - len(failed)
-    print(f"{done} analyzed, {skipped} skipped, {len(failed)} failed")
+    others = f", {len(left_out)} files left out" if left_out else ""
+    print(f"{done} analyzed, {skipped} skipped, {len(failed)} failed{others}")
+    if page is not None:
+        print(f"report {page}")

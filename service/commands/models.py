@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from service.commands._options import add_server_options, read_access
 from service.logs import configure_logs
 
 if TYPE_CHECKING:
@@ -31,11 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             action.add_argument("bundle", metavar="NAME[@VERSION]")
         if name in ("list", "show"):
             action.add_argument("--models", type=Path, metavar="DIR", help="a folder of bundles")
-        action.add_argument("--server", default="127.0.0.1:50051", metavar="HOST:PORT")
-        action.add_argument("--token-file", type=Path, metavar="FILE", help="file with the token")
-        action.add_argument(
-            "--tls-root", type=Path, metavar="PEM", help="use TLS; who signed the server"
-        )
+        add_server_options(action, "server to ask", default="127.0.0.1:50051")
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -73,10 +70,9 @@ def _from_folder(arguments: argparse.Namespace) -> "list[BundleInfo]":
 
 
 def _ask(arguments: argparse.Namespace) -> "list[BundleInfo]":
-    from ethostream import Client, TlsOptions
+    from ethostream import Client
 
-    token = arguments.token_file.read_text().strip() if arguments.token_file else None
-    tls = TlsOptions(arguments.tls_root) if arguments.tls_root else None
+    token, tls = read_access(arguments)
     with Client(arguments.server, token=token, tls=tls) as client:
         if arguments.action == "list":
             return list(client.models())

@@ -78,9 +78,12 @@ def draw_overlay(
             parts = {
                 Path(folder) / f"{place:04d}": rows for place, rows in enumerate(pairwise(limits))
             }
-            drawn = _draw_in_workers(task, parts, show)
-            _join(list(parts), unfinished)
-    return drawn
+            counts = _draw_in_workers(task, parts, show)
+            drawn = [part for part, count in zip(parts, counts, strict=True) if count]
+            if not drawn:
+                return _draw_rows(task, unfinished, "mp4", (0, 0), show)
+            _join(drawn, unfinished)  # a part without a frame is no video
+    return sum(counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +191,12 @@ class _PieceWriter:
 
 def _draw_in_workers(
     task: _Task, parts: Mapping[Path, tuple[int, int]], on_frame: Callable[[int], None]
-) -> int:
-    """Draw each part, given its rows, in a process of its own; when one fails, the others end."""
+) -> list[int]:
+    """Draw each part, given its rows, in a process of its own; when one fails, the others end.
+
+    Returns:
+        Frames drawn of each part.
+    """
     context = get_context("spawn")
     drawn: dict[Connection, int] = {}
     processes = []
@@ -224,7 +231,7 @@ def _draw_in_workers(
             process.join()
         for connection in drawn:
             connection.close()
-    return sum(drawn.values())
+    return list(drawn.values())
 
 
 def _work(connection: Connection, task: _Task, part: Path, rows: tuple[int, int]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -17,6 +17,7 @@ from service.jobs.status import JobSpeed, JobStatus, look
 from service.jobs.store import JobPlan, JobStore, StoredJob
 from service.jobs.video import Request, VideoWorker
 from service.jobs.work import VideoProgress
+from service.results.plan import JOB_REPORT
 
 log = structlog.get_logger("ethostream.jobs")
 
@@ -49,8 +50,6 @@ class JobRunner:
         self._writing: set[tuple[str, int]] = set()
         """Those of them that need no place any more."""
         self._busy_until: dict[tuple[str, int], float] = {}
-        self._pages: set[tuple[str, int]] = set()
-        """Jobs, with their attempt, whose page was looked after."""
         self._changed = asyncio.Condition()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -69,7 +68,7 @@ class JobRunner:
 
     async def wait_until_done(self) -> None:
         """Wait until no job of the store has work left."""
-        while await asyncio.to_thread(self._open_jobs):
+        while self._running or _by_urgency(await asyncio.to_thread(self.store.jobs)):
             await self._wait_for_change()
 
     async def submit(self, plan: JobPlan) -> JobStatus:
@@ -136,22 +135,26 @@ class JobRunner:
             await self._wait_for_change()
 
     async def _run(self) -> None:
+        owes_pages = True  # those of a runner that was killed
         while True:
             self._wake.clear()
             try:
-                await self._begin_what_can_be()
+                jobs = await asyncio.to_thread(self.store.jobs)
+                self._begin_what_can_be(jobs)
+                for job in jobs if owes_pages else ():
+                    await self._write_page(job.plan.job_id)
+                owes_pages = False
             except OSError as error:  # the file system stalls: look again in a moment
                 log.error("the folder of jobs cannot be read", reason=str(error))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
 
-    async def _begin_what_can_be(self) -> None:
-        jobs = await asyncio.to_thread(self._open_jobs)
-        waiting = {job.plan.job_id for job in jobs}
-        for job_id in {job_id for job_id, _ in self._running} - waiting:
+    def _begin_what_can_be(self, jobs: Sequence[StoredJob]) -> None:
+        stay = {one.plan.job_id for one in jobs if not one.is_cancelled}
+        for job_id in {job_id for job_id, _ in self._running} - stay:
             self._put_down(job_id)  # another server was told to cancel it
         now = time.monotonic()
-        for job in jobs:
+        for job in _by_urgency(jobs):
             for place in job.waiting:
                 key = (job.plan.job_id, place)
                 if len(self._running) - len(self._writing) >= self._parallel:
@@ -160,13 +163,23 @@ class JobRunner:
                     continue
                 self._running[key] = asyncio.create_task(self._work(job, place))
 
-    def _open_jobs(self) -> list[StoredJob]:
-        """Jobs with work left, the most urgent first, then the oldest."""
-        left = [one for one in self.store.jobs() if one.waiting]
-        return sorted(left, key=lambda one: (-one.plan.priority, one.plan.submitted_ns))
-
     async def _work(self, job: StoredJob, place: int) -> None:
-        """Bring one video of a job to its results."""
+        """Bring one video of a job to its results, and a job that is over to its page."""
+        key = (job.plan.job_id, place)
+        try:
+            report = await self._analyze(job, place)
+            if report.state == "busy":
+                self._busy_until[key] = time.monotonic() + _BUSY_SECONDS
+            else:
+                log.info("video settled", job=key[0], video=report.video, state=report.state)
+            self._give_place_back(key)
+            await self._write_page(key[0])
+        finally:
+            self._running.pop(key, None)
+            self._writing.discard(key)
+        await self._tell()
+
+    async def _analyze(self, job: StoredJob, place: int) -> VideoReport:
         plan = job.plan
         key, video = (plan.job_id, place), plan.videos[place]
         settle = partial(self.store.settle, job, place)
@@ -175,40 +188,33 @@ class JobRunner:
             request = Request(options=plan.options, outputs=plan.outputs, overwrite=plan.overwrite)
             progress = partial(self._take_progress, key)
             worker = VideoWorker(analyzer, self._finisher, self._leases, request, progress)
-            report = await worker.run(video, settle, partial(self._give_place_back, key))
+            return await worker.run(video, settle, partial(self._give_place_back, key))
         except EthostreamError as error:  # its bundles cannot be computed here
             report = VideoReport(str(video.path), "failed", message=str(error))
             await asyncio.to_thread(settle, report)
-        finally:
-            self._running.pop(key, None)
-            self._writing.discard(key)
-            self._wake.set()
-        if report.state == "busy":
-            self._busy_until[key] = time.monotonic() + _BUSY_SECONDS
-        else:
-            log.info("video settled", job=plan.job_id, video=report.video, state=report.state)
-        await self._write_page(plan.job_id)
-        await self._tell()
+            return report
 
     async def _write_page(self, job_id: str) -> None:
-        """Write the page of a job that is over, once."""
+        """Write the page of a job that is over, where it has none."""
         job = await asyncio.to_thread(self.store.job, job_id)
-        key = (job_id, job.attempt)
-        if not (job.plan.outputs.report and job.is_over) or key in self._pages:
+        if not (job.plan.outputs.report and job.is_over) or (job.folder / JOB_REPORT).exists():
             return
-        self._pages.add(key)  # of its attempts, each has a page in its turn
         async with self._leases.hold(job.folder) as lease:
-            if lease is not None:
-                page = JobPage(
-                    tuple(
-                        job.reports.get(place, VideoReport(str(video.path), "cancelled"))
-                        for place, video in enumerate(job.plan.videos)
-                    ),
-                    job.plan.left_out,
-                    job.folder,
-                    job.plan.title or job_id,
-                )
+            if lease is None:
+                return
+            page = JobPage(
+                tuple(
+                    job.reports.get(place, VideoReport(str(video.path), "cancelled"))
+                    for place, video in enumerate(job.plan.videos)
+                ),
+                job.plan.left_out,
+                job.folder,
+                job.plan.title or job_id,
+            )
+            try:
                 await self._finisher.write_page(page)
+            except (EthostreamError, OSError) as error:
+                log.error("the page of a job cannot be written", job=job_id, reason=str(error))
 
     def _give_place_back(self, key: tuple[str, int]) -> None:
         self._writing.add(key)
@@ -238,3 +244,9 @@ class JobRunner:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_SECONDS), self._changed:
                 await self._changed.wait()
+
+
+def _by_urgency(jobs: Sequence[StoredJob]) -> list[StoredJob]:
+    """Jobs with work left, the most urgent first, then the oldest."""
+    left = [one for one in jobs if one.waiting]
+    return sorted(left, key=lambda one: (-one.plan.priority, one.plan.submitted_ns))

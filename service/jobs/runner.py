@@ -16,7 +16,10 @@ class Worker(Protocol):
     """What works on videos: `VideoWorker` here, `service.cluster` on many machines."""
 
     async def run(
-        self, video: PlannedVideo, settle: Callable[[VideoReport], None] = ...
+        self,
+        video: PlannedVideo,
+        settle: Callable[[VideoReport], None] = ...,
+        analyzed: Callable[[], None] = ...,
     ) -> VideoReport:
         """See `VideoWorker.run`."""
 

@@ -23,7 +23,7 @@ from service.jobs.planning import LeftOut
 from service.jobs.reports import VideoReport
 from service.results import RequestOptions
 from service.results.atomic import replacing
-from service.results.plan import PlannedVideo
+from service.results.plan import JOB_REPORT, PlannedVideo
 
 log = structlog.get_logger("ethostream.jobs")
 
@@ -90,7 +90,7 @@ class JobStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()  # of plans, which another process may read
         self._unreadable: set[Path] = set()
         self._plans: dict[str, JobPlan] = {}  # they never change
         self._reports: dict[str, dict[str, VideoReport]] = {}  # nor do these, by file name
@@ -154,6 +154,7 @@ class JobStore:
             raise InvalidRequest(f"the job {job_id} is not over yet; wait, or cancel it first")
         if not job.is_cancelled and all(one.state != "failed" for one in job.reports.values()):
             raise InvalidRequest(f"no video of the job {job_id} failed; there is nothing to retry")
+        (job.folder / JOB_REPORT).unlink(missing_ok=True)  # another one tells of the next attempt
         (job.folder / f"attempt-{job.attempt + 1:06d}").touch()
 
     def settle(self, job: StoredJob, place: int, report: VideoReport) -> None:

@@ -1,6 +1,7 @@
 """One video for one request: found finished, worked on, or left to who works on it already."""
 
 import asyncio
+import errno
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class VideoWorker:
                     await asyncio.to_thread(settle, report)
                 return report
         except OSError as error:  # there is no place for its work folder
-            report = VideoReport(str(video.path), "failed", message=str(error))
+            report = VideoReport(str(video.path), "failed", message=_describe(error, video))
             with suppress(OSError):
                 await asyncio.to_thread(settle, report)
             return report
@@ -111,9 +112,10 @@ class VideoWorker:
         except LeaseLost:
             return VideoReport(str(video.path), "busy")
         except (EthostreamError, OSError) as error:
+            message = _describe(error, video)
             with suppress(OSError, LeaseLost):
-                await asyncio.to_thread(_note_failure, lease, str(error))
-            return VideoReport(str(video.path), "failed", message=str(error))
+                await asyncio.to_thread(_note_failure, lease, message)
+            return VideoReport(str(video.path), "failed", message=message)
 
     def _is_complete(self, video: PlannedVideo) -> bool:
         """Whether nothing is left to do, not even to put away; needs no place to write."""
@@ -170,6 +172,15 @@ def _done(manifest: VideoManifest) -> VideoReport:
         manifest.statuses,
         manifest.resumed_frames,
     )
+
+
+def _describe(error: EthostreamError | OSError, video: PlannedVideo) -> str:
+    """Say what happened and what to do; errors of the system name neither."""
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk of {video.out} is full; make room and run again: what is done is kept"
+    return f"{error}; the results go to {video.out}: run again when that is there"
 
 
 def _note_failure(lease: Lease, message: str) -> None:

@@ -17,7 +17,7 @@ from service.report.job_videos import JobVideo, measure_videos
 from service.report.page import Picture, Table, drawn_address, write_page
 from service.report.values import ReportedVideo
 from service.report.words import duration_text, number_text, seconds_text, share_text
-from service.results.plan import REPORT_ENDING
+from service.results.plan import JOB_REPORT, REPORT_ENDING
 
 _TEMPLATE = Path(__file__).parent / "job.html.jinja"
 
@@ -54,7 +54,7 @@ def write_job_report(videos: Sequence[ReportedVideo], out: Path, *, title: str) 
         )
     return write_page(
         _TEMPLATE,
-        out / "report.html",
+        out / JOB_REPORT,
         title=title,
         totals=_totals(measured),
         undone=_undone_table(measured),
@@ -87,6 +87,7 @@ def _undone_table(videos: Sequence[JobVideo]) -> Table | None:
         (str(one.number), one.name, one.video.state, one.message)
         for one in videos
         if one.video.state in ("failed", "cancelled", "busy")
+        or (one.video.state == "skipped" and one.video.record is None)  # left out, not finished
     ]
     if not rows:
         return None

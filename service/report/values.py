@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 State = Literal["done", "skipped", "failed", "cancelled", "busy"]
-"""`skipped`: finished before; `busy`: another process works on it."""
+"""`skipped`: finished before, or left out where there is no record; `busy`: another process works
+on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,8 @@ VIDEO_SUFFIXES = frozenset(
 """Endings by which videos are found in folders; a file that is named itself may have any."""
 OVERLAY_ENDING = "_overlay.mp4"
 REPORT_ENDING = "_report.html"
+JOB_REPORT = "report.html"
+"""The page that tells what became of many videos."""
 
 
 @dataclass(frozen=True, slots=True)

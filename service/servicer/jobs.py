@@ -144,7 +144,7 @@ def to_request(spec: pb2.JobSpec, repository: Repository) -> JobRequest:
 
 
 def from_status(status: JobStatus, *, videos: bool = True) -> pb2.Job:
-    """Write a JobStatus; without `videos`, its videos are only counted."""
+    """Write a JobStatus; without `videos`, its files are only counted."""
     plan = status.job.plan
     return pb2.Job(
         job_id=plan.job_id,
@@ -160,6 +160,9 @@ def from_status(status: JobStatus, *, videos: bool = True) -> pb2.Job:
         remaining_seconds=status.remaining_seconds,
         report=str(status.report or ""),
         listed=[_from_video(one) for one in status.videos] if videos else (),
+        left_out=[pb2.LeftOutFile(path=one.path, reason=one.reason) for one in plan.left_out]
+        if videos
+        else (),
     )
 
 

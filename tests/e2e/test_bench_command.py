@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 from ethostream import commands
@@ -25,6 +26,13 @@ def test_the_parts_of_a_frame_add_up(server, capsys):
     assert report["round_trip_p50_ms"] > report["server_p50_ms"] > report["engine_p50_ms"] > 0
     assert report["overhead_p50_ms"] > report["preprocess_p50_ms"] > 0
     assert report["transport_p50_ms"] > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="shared memory needs Linux")
+def test_frames_may_go_through_shared_memory(server, capsys):
+    status, text, _ = bench(server, capsys, *MODEL, "--frames", "5", "--json", "--shared-memory")
+    report = json.loads(text)
+    assert (status, report["frames"], report["shared_memory"]) == (0, 5, True)
 
 
 def test_people_get_a_table(server, capsys):

@@ -372,3 +372,17 @@ async def test_a_bug_costs_its_frame_and_hangs_nothing(open_session, pose_bundle
     outcomes, _ = await run(open_session(pose_bundle), frames)
     assert [one.kind for one in outcomes] == ["result", "error", "result"]
     assert "no luck" in outcomes[1].reason
+
+
+async def test_frames_that_were_lost_do_not_stop_a_stream_that_looks_ahead(
+    open_session, pose_bundle, behavior_bundle
+):
+    """Held pictures stand in for them, whose answers nobody waits for."""
+    bundle = behavior_bundle(max_gap_frames=5, **CENTERED)
+    session = open_session(pose_bundle, bundle, frames_in_flight=1)
+    numbers = [4 * index for index in range(12)]
+    frames = [raw(number) for number in numbers]
+    outcomes, behaviors = await asyncio.wait_for(run(session, frames), 60)
+    assert [one.frame_index for one in outcomes] == numbers
+    assert [one.answer.frame_index for one in behaviors] == numbers
+    assert behaviors[5].answer.status is BehaviorStatus.OK

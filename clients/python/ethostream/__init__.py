@@ -5,10 +5,11 @@ K keypoints, C behaviors; positions are px of the frame as sent.
 """
 
 from ethostream.analysis import AsyncAnalysis, VideoResults
-from ethostream.blocking import Analysis, Client, FrameSession, LiveStream
+from ethostream.blocking import Analysis, Client, FrameSession, Jobs, LiveStream
 from ethostream.channel import TlsOptions
 from ethostream.client import AsyncClient
 from ethostream.errors import EthostreamError
+from ethostream.jobs import AsyncJobs, Job, JobVideo, LeftOutFile
 from ethostream.ledger import LedgerCounts
 from ethostream.live import AsyncLiveStream
 from ethostream.session import AsyncFrameSession, FrameAnswers
@@ -35,6 +36,7 @@ __all__ = [
     "AsyncAnalysis",
     "AsyncClient",
     "AsyncFrameSession",
+    "AsyncJobs",
     "AsyncLiveStream",
     "BehaviorResult",
     "BehaviorStatus",
@@ -51,7 +53,11 @@ __all__ = [
     "FrameOutcome",
     "FrameSession",
     "FrameStatus",
+    "Job",
+    "JobVideo",
+    "Jobs",
     "LedgerCounts",
+    "LeftOutFile",
     "LiveStream",
     "PoseResult",
     "ResultChunk",

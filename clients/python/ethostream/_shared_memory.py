@@ -32,7 +32,7 @@ def open_frame_memory(wanted: SharedMemory, address: str) -> "FrameMemory | None
         if sys.platform != "linux":
             raise OSError(f"it needs Linux, this is {sys.platform}")
         return FrameMemory()
-    except OSError as error:
+    except (AttributeError, OSError) as error:  # a C library without memfd_create
         if wanted == "auto":
             return None
         raise InvalidRequest(

@@ -54,7 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
         )
     with (
         open_client(arguments) as client,
-        client.stream(arguments.model, max_frames_in_flight=arguments.in_flight) as stream,
+        client.stream(
+            arguments.model,
+            max_frames_in_flight=arguments.in_flight,
+            shared_memory=arguments.shared_memory,
+        ) as stream,
     ):
         outcomes, seconds = _measure(stream, pictures, arguments.frames)
         report = _report(outcomes, seconds)
@@ -65,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             "size": arguments.size,
             "color": arguments.color,
             "in_flight": stream.credits,
+            "shared_memory": arguments.shared_memory,
         }
     if arguments.json:
         sys.stdout.write(json.dumps(report) + "\n")

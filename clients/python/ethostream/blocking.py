@@ -4,7 +4,7 @@ import asyncio
 import functools
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -12,6 +12,7 @@ from ethostream.analysis import AsyncAnalysis
 from ethostream.channel import TlsOptions
 from ethostream.client import AsyncClient
 from ethostream.clock import ClockOffset
+from ethostream.jobs import AsyncJobs, Job
 from ethostream.ledger import Answer, LedgerCounts
 from ethostream.live import AsyncLiveStream
 from ethostream.session import AsyncFrameSession
@@ -225,6 +226,22 @@ class Analysis(_Blocking[AsyncAnalysis]):
             self.close()
 
 
+class Jobs(_Blocking[AsyncJobs]):
+    """The archive jobs of a server; `AsyncJobs` says more."""
+
+    submit = _blocking(AsyncJobs.submit)
+    get = _blocking(AsyncJobs.get)
+    list = _blocking(AsyncJobs.list)
+    cancel = _blocking(AsyncJobs.cancel)
+    retry = _blocking(AsyncJobs.retry)
+
+    def watch(self, job_id: str, *, reconnect_seconds: float = 60.0) -> Iterator[Job]:
+        """A job as it is now, then whenever it has changed, until it is over."""
+        return _iterate(
+            self._inner.watch(job_id, reconnect_seconds=reconnect_seconds), self._thread
+        )
+
+
 class Client(_Blocking[AsyncClient]):
     """A connection to a server that blocks; `AsyncClient` says more.
 
@@ -284,12 +301,12 @@ class Client(_Blocking[AsyncClient]):
 
     def watch(self) -> Iterator[BundleInfo]:
         """Every bundle as it is now, then each change, until the caller stops iterating."""
-        changes = self._inner.watch()
-        try:
-            while (change := self._thread.run(_next(changes))) is not None:
-                yield change
-        finally:
-            self._thread.run(changes.aclose())
+        return _iterate(self._inner.watch(), self._thread)
+
+    @property
+    def jobs(self) -> Jobs:
+        """The archive jobs of the server."""
+        return Jobs(self._inner.jobs, self._thread)
 
     def close(self) -> None:
         """Close the connection and end the thread; streams that still run are broken."""
@@ -309,6 +326,15 @@ class Client(_Blocking[AsyncClient]):
     ) -> None:
         """Close the connection."""
         self.close()
+
+
+def _iterate(items: AsyncGenerator[_T, None], thread: LoopThread) -> Iterator[_T]:
+    """Iterate on another thread's loop; leaving early ends what gives the items."""
+    try:
+        while (item := thread.run(_next(items))) is not None:
+            yield item
+    finally:
+        thread.run(items.aclose())
 
 
 async def _next(items: AsyncIterator[_T]) -> _T | None:

@@ -1,4 +1,4 @@
-"""The asynchronous client: streams, sessions, analyses, uploads and models of one server."""
+"""The asynchronous client: streams, sessions, analyses, uploads, models, jobs of one server."""
 
 import asyncio
 import hashlib
@@ -18,12 +18,14 @@ from ethostream.analysis import AsyncAnalysis, VideoResults
 from ethostream.channel import TlsOptions, open_channel
 from ethostream.errors import InvalidRequest, ServerFailed, from_rpc_error
 from ethostream.frames import crop_region
+from ethostream.jobs import AsyncJobs
 from ethostream.live import AsyncLiveStream
 from ethostream.options import StreamOptions
 from ethostream.session import AsyncFrameSession
 from ethostream.triggers import Trigger
 from ethostream.v1 import inference_service_pb2 as inference_pb
 from ethostream.v1 import inference_service_pb2_grpc as inference_grpc
+from ethostream.v1 import job_service_pb2_grpc as job_grpc
 from ethostream.v1 import model_service_pb2 as model_pb
 from ethostream.v1 import model_service_pb2_grpc as model_grpc
 from ethostream.values import (
@@ -357,6 +359,11 @@ class AsyncClient:
         finally:
             call.cancel()
 
+    @property
+    def jobs(self) -> AsyncJobs:
+        """The archive jobs of the server."""
+        return AsyncJobs(self._answer, self._open_jobs, self._metadata, self.address)
+
     async def close(self) -> None:
         """Close the connection; streams that still run are broken."""
         channel, self._channel = self._channel, None
@@ -417,3 +424,6 @@ class AsyncClient:
 
     def _models(self) -> "model_grpc.ModelServiceAsyncStub":
         return model_grpc.ModelServiceStub(self._open())
+
+    def _open_jobs(self) -> "job_grpc.JobServiceAsyncStub":
+        return job_grpc.JobServiceStub(self._open())

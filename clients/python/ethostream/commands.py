@@ -21,6 +21,7 @@ _REMEDIES = {
     "demo": _SERVER,
     "simulate": _SERVER,
     "analyze": _SERVER,
+    "jobs": _SERVER,
     "models": _SERVER,
     "doctor": _SERVER,
     "tune": _SERVER,

@@ -65,9 +65,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="largest magnification by --dynamic-crop (default: 2.5)",
     )
-    add(
-        "--shared-memory", action="store_true", help="frames through memory; server on this machine"
-    )
     add("--camera", default="", help="name of the camera for the server's logs and metrics")
     add("--record", type=Path, default=None, metavar="DIR", help="keep video and results in DIR")
     add("--record-codec", choices=("ffv1", "h264"), default="ffv1", help="ffv1 keeps every bit")

@@ -9,9 +9,9 @@ from ethostream.errors import InvalidRequest
 
 
 def add_stream_options(parser: argparse.ArgumentParser) -> None:
-    """Add address, bundles, token and TLS."""
+    """Add address, bundles, token, TLS and the frames' way."""
     add = parser.add_argument
-    add("--server", default="127.0.0.1:50051", metavar="HOST:PORT", help="the server")
+    add("--server", default="127.0.0.1:50051", metavar="HOST:PORT", help="the server, or unix:PATH")
     add(
         "--model",
         action="append",
@@ -22,6 +22,11 @@ def add_stream_options(parser: argparse.ArgumentParser) -> None:
     add("--token-file", type=Path, default=None, help="file that holds the token")
     add("--tls", action="store_true", help="use TLS; implied by the next option")
     add("--tls-root", type=Path, default=None, metavar="PEM", help="who signed the server")
+    add(
+        "--shared-memory",
+        action="store_true",
+        help="hand raw frames over in memory; for a server on this machine",
+    )
 
 
 def open_client(arguments: argparse.Namespace) -> Client:

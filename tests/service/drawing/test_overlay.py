@@ -9,9 +9,11 @@ import pytest
 
 from service.drawing import OverlayOptions, colors, draw_overlay, overlay
 from service.drawing.colors import behavior_color
+from service.drawing.encode import open_video
 from service.drawing.panel import Panel
 from service.errors import DecoderFailed, InvalidRequest, VideoNotFound
 from service.results import VideoResults, gather_results
+from service.simulation import Recording
 from service.video.pyav import VideoFile
 
 
@@ -118,6 +120,26 @@ def test_several_workers_draw_the_same_video_as_one(
     rising = at >= np.maximum.accumulate(uneven.pts_ns) - 12_000
     assert rising.all()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.mp4", "3.mp4"]
+
+
+def test_a_worker_whose_frames_are_all_missing_changes_nothing(
+    recording: Recording, results: VideoResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlay, "PIECE_ROWS", 7)
+    cut = tmp_path / "cut.mp4"
+    with open_video(cut, "h264", 30.0) as writer:
+        for place in range(10):
+            writer.write(recording.render(place), place / 30)
+    seen = {}
+    for workers in (1, 3):  # the third one has frames 21 to 29
+        assert draw_overlay(cut, results, tmp_path / "drawn.mp4", workers=workers) == 10
+        _, pictures, times = read(tmp_path / "drawn.mp4")
+        seen[workers] = pictures.tobytes(), times
+    assert seen[1] == seen[3]
+    np.testing.assert_allclose(seen[3][1], results.pts_ns[:10], atol=12_000)
+    beyond = dataclasses.replace(results, frame_index=results.frame_index + 100)
+    assert draw_overlay(cut, beyond, tmp_path / "none.mp4", workers=2) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.mp4", "drawn.mp4", "none.mp4"]
 
 
 def test_more_workers_than_pieces_and_one_a_core_are_no_error(

@@ -228,3 +228,28 @@ async def test_a_damaged_job_keeps_no_other_from_being_done(folder: Path) -> Non
         job_id = (await runner.submit(plan(folder, ("videos/a.mp4",)))).job.plan.job_id
         assert (await last(runner, job_id)).state == "done"
         assert [one.job.plan.job_id for one in await runner.statuses()] == [job_id]
+
+
+async def test_a_page_that_a_killed_server_owed_is_written_by_the_next(folder: Path) -> None:
+    outputs = Outputs(("dlc-csv",), report=True)
+    async with running(folder, CountingAnalyzer()) as runner:
+        job_id = (await runner.submit(plan(folder, outputs=outputs))).job.plan.job_id
+        status = await last(runner, job_id)
+        assert status.report is not None
+        await asyncio.to_thread(status.report.unlink)
+    async with running(folder, CountingAnalyzer()) as runner, asyncio.timeout(120):
+        while (await runner.status(job_id)).report is None:  # noqa: ASYNC110 - no event for it
+            await asyncio.sleep(0.05)
+
+
+async def test_who_waits_for_the_end_finds_the_page_of_each_attempt(folder: Path) -> None:
+    outputs = Outputs(("dlc-csv",), report=True)
+    async with running(folder, CountingAnalyzer()) as runner:
+        job_id = (await runner.submit(plan(folder, outputs=outputs))).job.plan.job_id
+        await asyncio.wait_for(runner.wait_until_done(), 120)
+        status = await runner.status(job_id)
+        assert status.report is not None
+        assert "bad.mp4" in status.report.read_text()
+        assert (await runner.retry(job_id)).report is None
+        await asyncio.wait_for(runner.wait_until_done(), 120)
+        assert (await runner.status(job_id)).report is not None

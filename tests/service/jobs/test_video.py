@@ -1,12 +1,14 @@
 """Many videos: what is skipped, made anew and gone on with, and what a bad video does."""
 
 import asyncio
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from service.jobs.chunks import ChunkStore
 from service.jobs.finish import Finisher, Outputs
 from service.jobs.lease import LeaseTaker
 from service.jobs.manifest import read_manifest, work_folder
@@ -261,3 +263,30 @@ async def test_progress_is_told(folder: Path) -> None:
     assert frames == sorted(frames)
     assert frames[-1] == FRAMES
     assert {one.total for one in mine if one.state == "analyzing"} == {FRAMES}
+
+
+async def test_a_full_disk_is_told_and_costs_nothing_that_was_done(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.jobs.work.CHUNK_SECONDS", 0.0)
+    for name in ("bad.mp4", "c.mp4", "scratched.mp4"):
+        (folder / "videos" / name).unlink()
+    append = ChunkStore.append
+
+    def run_full(self: ChunkStore, table: object) -> None:
+        if self.rows >= 10:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(self, table)
+
+    monkeypatch.setattr(ChunkStore, "append", run_full)
+    (report,) = await analyze(CountingAnalyzer(), folder)
+    assert report.state == "failed"
+    assert report.message.startswith(f"the disk of {folder / 'out'} is full; make room")
+    (video,) = plan_videos([folder / "videos"], folder / "out")
+    manifest = read_manifest(work_folder(video))
+    assert manifest is not None
+    assert (manifest.state, manifest.message) == ("failed", report.message)
+    monkeypatch.setattr(ChunkStore, "append", append)
+    again = CountingAnalyzer()
+    (report,) = await analyze(again, folder)
+    assert (report.state, again.first_frames) == ("done", [10])

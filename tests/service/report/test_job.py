@@ -101,13 +101,17 @@ def test_frames_of_an_earlier_run_do_not_make_this_one_faster(record: Path, tmp_
         done(record, "a.mp4", resumed_frames=20),
         done(record, "b.mp4", resumed_frames=30),
         ReportedVideo(video="/data/day 1/c.mp4", state="busy"),
+        ReportedVideo(video="/data/day 1/d.txt", state="skipped", message="no video"),
     ]
     page = Page(write_job_report(videos, tmp_path, title="job"))
     rows = page.table("number", "video", "state", "frames")
     assert [rows[number][6] for number in "123"] == ["20.0", "-", "-"]
     assert page.tables[0]["frames analyzed now"] == ["10"]
     assert page.tables[0]["frames/s of one analysis, mean"] == ["20.0"]
-    assert page.table("number", "video", "state", "why")["3"] == ["c.mp4", "busy", ""]
+    undone = page.table("number", "video", "state", "why")
+    assert undone.keys() == {"", "3", "4"}
+    assert undone["3"] == ["c.mp4", "busy", ""]
+    assert undone["4"] == ["d.txt", "skipped", "no video"]
 
 
 def test_bundles_of_other_versions_are_not_mixed(

@@ -17,13 +17,13 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 
+from service.cluster.start import start_ray
 from training.behavior.search.results import TrialResult, write_result
 from training.behavior.search.search import SearchSettings, find_trainable
 from training.behavior.search.space import Settings
 
 log = logging.getLogger("ethostream.training")
 
-_STARTS = 3
 _SCORE = "score"
 _ERROR_FILE = "error.txt"
 
@@ -50,7 +50,7 @@ def run_trials(
     keeper = _Keeper(trials, settings, out.resolve())
     begun_here = not ray.is_initialized()
     if begun_here:
-        start_ray()
+        start_ray(runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}})
     try:
         with tempfile.TemporaryDirectory(prefix="ethostream_tune_") as scratch:
             run_one = functools.partial(
@@ -80,28 +80,6 @@ def run_trials(
         if begun_here:
             ray.shutdown()
     return keeper.results
-
-
-def start_ray() -> None:
-    """Start Ray on this machine; again where it gave up on its own processes, which takes 30 s.
-
-    Raises:
-        Exception: Ray cannot be started; its own text says why.
-    """
-    for starts_left in reversed(range(_STARTS)):
-        try:
-            ray.init(
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
-            )
-            return
-        except Exception as error:  # Ray raises no class of its own here
-            ray.shutdown()
-            if not starts_left or "timed out during startup" not in str(error):
-                raise
-            log.warning("Ray did not start in time on this busy machine; once more")
 
 
 def _run_one(

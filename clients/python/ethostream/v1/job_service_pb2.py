@@ -26,45 +26,47 @@ from ethostream.v1 import bundle_pb2 as ethostream_dot_v1_dot_bundle__pb2
 from ethostream.v1 import frame_pb2 as ethostream_dot_v1_dot_frame__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65thostream/v1/job_service.proto\x12\rethostream.v1\x1a\x1a\x65thostream/v1/bundle.proto\x1a\x19\x65thostream/v1/frame.proto\"\xda\x02\n\x07JobSpec\x12\r\n\x05paths\x18\x01 \x03(\t\x12/\n\x07\x62undles\x18\x02 \x03(\x0b\x32\x1e.ethostream.v1.BundleReference\x12\x0b\n\x03out\x18\x03 \x01(\t\x12\x15\n\rbeside_videos\x18\x04 \x01(\x08\x12\x0f\n\x07\x66ormats\x18\x05 \x03(\t\x12\x0f\n\x07overlay\x18\x06 \x01(\x08\x12\x0e\n\x06report\x18\x07 \x01(\x08\x12\x11\n\toverwrite\x18\x08 \x01(\x08\x12\x10\n\x08priority\x18\t \x01(\x05\x12\'\n\x04\x63rop\x18\n \x01(\x0b\x32\x19.ethostream.v1.CropRegion\x12\x30\n\x0c\x64ynamic_crop\x18\x0b \x01(\x0b\x32\x1a.ethostream.v1.DynamicCrop\x12\x13\n\x0b\x66rame_limit\x18\x0c \x01(\x04\x12\x15\n\rframe_rate_hz\x18\r \x01(\x01\x12\r\n\x05title\x18\x0e \x01(\t\"\xdb\x01\n\x08JobVideo\x12\x0c\n\x04path\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.ethostream.v1.JobState\x12\x0e\n\x06\x66rames\x18\x03 \x01(\x04\x12\x14\n\x0ctotal_frames\x18\x04 \x01(\x04\x12\x0f\n\x07seconds\x18\x05 \x01(\x01\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0f\n\x07\x64\x65\x63oder\x18\x07 \x01(\t\x12\r\n\x05\x66iles\x18\x08 \x03(\t\x12\x16\n\x0eresumed_frames\x18\t \x01(\x04\x12\x19\n\x11remaining_seconds\x18\n \x01(\x01\"\xc6\x02\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.ethostream.v1.JobSpec\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.ethostream.v1.JobState\x12\x14\n\x0csubmitted_ns\x18\x04 \x01(\x03\x12\x0e\n\x06videos\x18\x05 \x01(\r\x12\x13\n\x0bvideos_done\x18\x06 \x01(\r\x12\x15\n\rvideos_failed\x18\x07 \x01(\r\x12\x0e\n\x06\x66rames\x18\x08 \x01(\x04\x12\x19\n\x11\x66rames_per_second\x18\t \x01(\x01\x12\x10\n\x08progress\x18\n \x01(\x01\x12\x19\n\x11remaining_seconds\x18\x0b \x01(\x01\x12\x0e\n\x06report\x18\x0c \x01(\t\x12\'\n\x06listed\x18\r \x03(\x0b\x32\x17.ethostream.v1.JobVideo\"8\n\x10SubmitJobRequest\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.ethostream.v1.JobSpec\"4\n\x11SubmitJobResponse\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x12.ethostream.v1.Job\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"1\n\x0eGetJobResponse\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x12.ethostream.v1.Job\"\x11\n\x0fListJobsRequest\"4\n\x10ListJobsResponse\x12 \n\x04jobs\x18\x01 \x03(\x0b\x32\x12.ethostream.v1.Job\"\"\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"4\n\x11\x43\x61ncelJobResponse\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x12.ethostream.v1.Job\"!\n\x0fRetryJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"3\n\x10RetryJobResponse\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x12.ethostream.v1.Job\"!\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"3\n\x10WatchJobResponse\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x12.ethostream.v1.Job*\xac\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x12\n\x0eJOB_STATE_DONE\x10\x03\x12\x15\n\x11JOB_STATE_SKIPPED\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06\x32\xdc\x03\n\nJobService\x12N\n\tSubmitJob\x12\x1f.ethostream.v1.SubmitJobRequest\x1a .ethostream.v1.SubmitJobResponse\x12\x45\n\x06GetJob\x12\x1c.ethostream.v1.GetJobRequest\x1a\x1d.ethostream.v1.GetJobResponse\x12K\n\x08ListJobs\x12\x1e.ethostream.v1.ListJobsRequest\x1a\x1f.ethostream.v1.ListJobsResponse\x12N\n\tCancelJob\x12\x1f.ethostream.v1.CancelJobRequest\x1a .ethostream.v1.CancelJobResponse\x12K\n\x08RetryJob\x12\x1e.ethostream.v1.RetryJobRequest\x1a\x1f.ethostream.v1.RetryJobResponse\x12M\n\x08WatchJob\x12\x1e.ethostream.v1.WatchJobRequest\x1a\x1f.ethostream.v1.WatchJobResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65thostream/v1/job_service.proto\x12\rethostream.v1\x1a\x1a\x65thostream/v1/bundle.proto\x1a\x19\x65thostream/v1/frame.proto\"\xda\x02\n\x07JobSpec\x12\r\n\x05paths\x18\x01 \x03(\t\x12/\n\x07\x62undles\x18\x02 \x03(\x0b\x32\x1e.ethostream.v1.BundleReference\x12\x0b\n\x03out\x18\x03 \x01(\t\x12\x15\n\rbeside_videos\x18\x04 \x01(\x08\x12\x0f\n\x07\x66ormats\x18\x05 \x03(\t\x12\x0f\n\x07overlay\x18\x06 \x01(\x08\x12\x0e\n\x06report\x18\x07 \x01(\x08\x12\x11\n\toverwrite\x18\x08 \x01(\x08\x12\x10\n\x08priority\x18\t \x01(\x05\x12\'\n\x04\x63rop\x18\n \x01(\x0b\x32\x19.ethostream.v1.CropRegion\x12\x30\n\x0c\x64ynamic_crop\x18\x0b \x01(\x0b\x32\x1a.ethostream.v1.DynamicCrop\x12\x13\n\x0b\x66rame_limit\x18\x0c \x01(\x04\x12\x15\n\rframe_rate_hz\x18\r \x01(\x01\x12\r\n\x05title\x18\x0e \x01(\t\"\xdb\x01\n\x08JobVideo\x12\x0c\n\x04path\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.ethostream.v1.JobState\x12\x0e\n\x06\x66rames\x18\x03 \x01(\x04\x12\x14\n\x0ctotal_frames\x18\x04 \x01(\x04\x12\x0f\n\x07seconds\x18\x05 \x01(\x01\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0f\n\x07\x64\x65\x63oder\x18\x07 \x01(\t\x12\r\n\x05\x66iles\x18\x08 \x03(\t\x12\x16\n\x0eresumed_frames\x18\t \x01(\x04\x12\x19\n\x11remaining_seconds\x18\n \x01(\x01\"+\n\x0bLeftOutFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xf4\x02\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.ethostream.v1.JobSpec\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.ethostream.v1.JobState\x12\x14\n\x0csubmitted_ns\x18\x04 \x01(\x03\x12\x0e\n\x06videos\x18\x05 \x01(\r\x12\x13\n\x0bvideos_done\x18\x06 \x01(\r\x12\x15\n\rvideos_failed\x18\x07 \x01(\r\x12\x0e\n\x06\x66rames\x18\x08 \x01(\x04\x12\x19\n\x11\x66rames_per_second\x18\t \x01(\x01\x12\x10\n\x08progress\x18\n \x01(\x01\x12\x19\n\x11remaining_seconds\x18\x0b \x01(\x01\x12\x0e\n\x06report\x18\x0c \x01(\t\x12\'\n\x06listed\x18\r \x03(\x0b\x32\x17.ethostream.v1.JobVideo\x12,\n\x08left_out\x18\x0e \x03(\x0b\x32\x1a.ethostream.v1.LeftOutFile\"8\n\x10SubmitJobRequest\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.ethostream.v1.JobSpec\"4\n\x11SubmitJobResponse\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x12.ethostream.v1.Job\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"1\n\x0eGetJobResponse\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x12.ethostream.v1.Job\"\x11\n\x0fListJobsRequest\"4\n\x10ListJobsResponse\x12 \n\x04jobs\x18\x01 \x03(\x0b\x32\x12.ethostream.v1.Job\"\"\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"4\n\x11\x43\x61ncelJobResponse\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x12.ethostream.v1.Job\"!\n\x0fRetryJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"3\n\x10RetryJobResponse\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x12.ethostream.v1.Job\"!\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"3\n\x10WatchJobResponse\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x12.ethostream.v1.Job*\xac\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x12\n\x0eJOB_STATE_DONE\x10\x03\x12\x15\n\x11JOB_STATE_SKIPPED\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06\x32\xdc\x03\n\nJobService\x12N\n\tSubmitJob\x12\x1f.ethostream.v1.SubmitJobRequest\x1a .ethostream.v1.SubmitJobResponse\x12\x45\n\x06GetJob\x12\x1c.ethostream.v1.GetJobRequest\x1a\x1d.ethostream.v1.GetJobResponse\x12K\n\x08ListJobs\x12\x1e.ethostream.v1.ListJobsRequest\x1a\x1f.ethostream.v1.ListJobsResponse\x12N\n\tCancelJob\x12\x1f.ethostream.v1.CancelJobRequest\x1a .ethostream.v1.CancelJobResponse\x12K\n\x08RetryJob\x12\x1e.ethostream.v1.RetryJobRequest\x1a\x1f.ethostream.v1.RetryJobResponse\x12M\n\x08WatchJob\x12\x1e.ethostream.v1.WatchJobRequest\x1a\x1f.ethostream.v1.WatchJobResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ethostream.v1.job_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOBSTATE']._serialized_start=1541
-  _globals['_JOBSTATE']._serialized_end=1713
+  _globals['_JOBSTATE']._serialized_start=1632
+  _globals['_JOBSTATE']._serialized_end=1804
   _globals['_JOBSPEC']._serialized_start=106
   _globals['_JOBSPEC']._serialized_end=452
   _globals['_JOBVIDEO']._serialized_start=455
   _globals['_JOBVIDEO']._serialized_end=674
-  _globals['_JOB']._serialized_start=677
-  _globals['_JOB']._serialized_end=1003
-  _globals['_SUBMITJOBREQUEST']._serialized_start=1005
-  _globals['_SUBMITJOBREQUEST']._serialized_end=1061
-  _globals['_SUBMITJOBRESPONSE']._serialized_start=1063
-  _globals['_SUBMITJOBRESPONSE']._serialized_end=1115
-  _globals['_GETJOBREQUEST']._serialized_start=1117
-  _globals['_GETJOBREQUEST']._serialized_end=1148
-  _globals['_GETJOBRESPONSE']._serialized_start=1150
-  _globals['_GETJOBRESPONSE']._serialized_end=1199
-  _globals['_LISTJOBSREQUEST']._serialized_start=1201
-  _globals['_LISTJOBSREQUEST']._serialized_end=1218
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1220
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1272
-  _globals['_CANCELJOBREQUEST']._serialized_start=1274
-  _globals['_CANCELJOBREQUEST']._serialized_end=1308
-  _globals['_CANCELJOBRESPONSE']._serialized_start=1310
-  _globals['_CANCELJOBRESPONSE']._serialized_end=1362
-  _globals['_RETRYJOBREQUEST']._serialized_start=1364
-  _globals['_RETRYJOBREQUEST']._serialized_end=1397
-  _globals['_RETRYJOBRESPONSE']._serialized_start=1399
-  _globals['_RETRYJOBRESPONSE']._serialized_end=1450
-  _globals['_WATCHJOBREQUEST']._serialized_start=1452
-  _globals['_WATCHJOBREQUEST']._serialized_end=1485
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1487
-  _globals['_WATCHJOBRESPONSE']._serialized_end=1538
-  _globals['_JOBSERVICE']._serialized_start=1716
-  _globals['_JOBSERVICE']._serialized_end=2192
+  _globals['_LEFTOUTFILE']._serialized_start=676
+  _globals['_LEFTOUTFILE']._serialized_end=719
+  _globals['_JOB']._serialized_start=722
+  _globals['_JOB']._serialized_end=1094
+  _globals['_SUBMITJOBREQUEST']._serialized_start=1096
+  _globals['_SUBMITJOBREQUEST']._serialized_end=1152
+  _globals['_SUBMITJOBRESPONSE']._serialized_start=1154
+  _globals['_SUBMITJOBRESPONSE']._serialized_end=1206
+  _globals['_GETJOBREQUEST']._serialized_start=1208
+  _globals['_GETJOBREQUEST']._serialized_end=1239
+  _globals['_GETJOBRESPONSE']._serialized_start=1241
+  _globals['_GETJOBRESPONSE']._serialized_end=1290
+  _globals['_LISTJOBSREQUEST']._serialized_start=1292
+  _globals['_LISTJOBSREQUEST']._serialized_end=1309
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1311
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1363
+  _globals['_CANCELJOBREQUEST']._serialized_start=1365
+  _globals['_CANCELJOBREQUEST']._serialized_end=1399
+  _globals['_CANCELJOBRESPONSE']._serialized_start=1401
+  _globals['_CANCELJOBRESPONSE']._serialized_end=1453
+  _globals['_RETRYJOBREQUEST']._serialized_start=1455
+  _globals['_RETRYJOBREQUEST']._serialized_end=1488
+  _globals['_RETRYJOBRESPONSE']._serialized_start=1490
+  _globals['_RETRYJOBRESPONSE']._serialized_end=1541
+  _globals['_WATCHJOBREQUEST']._serialized_start=1543
+  _globals['_WATCHJOBREQUEST']._serialized_end=1576
+  _globals['_WATCHJOBRESPONSE']._serialized_start=1578
+  _globals['_WATCHJOBRESPONSE']._serialized_end=1629
+  _globals['_JOBSERVICE']._serialized_start=1807
+  _globals['_JOBSERVICE']._serialized_end=2283
 # @@protoc_insertion_point(module_scope)

@@ -203,6 +203,28 @@ class JobVideo(google.protobuf.message.Message):
 Global___JobVideo: typing_extensions.TypeAlias = JobVideo
 
 @typing.final
+class LeftOutFile(google.protobuf.message.Message):
+    """A file below the paths of a job that is not analyzed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    """Where it is, on the server."""
+    reason: builtins.str
+    """Why: it is no video, or has the same bytes as another."""
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["path", b"path", "reason", b"reason"]) -> None: ...
+
+Global___LeftOutFile: typing_extensions.TypeAlias = LeftOutFile
+
+@typing.final
 class Job(google.protobuf.message.Message):
     """A job as it is now."""
 
@@ -221,6 +243,7 @@ class Job(google.protobuf.message.Message):
     REMAINING_SECONDS_FIELD_NUMBER: builtins.int
     REPORT_FIELD_NUMBER: builtins.int
     LISTED_FIELD_NUMBER: builtins.int
+    LEFT_OUT_FIELD_NUMBER: builtins.int
     job_id: builtins.str
     """Its id."""
     state: Global___JobState.ValueType
@@ -251,6 +274,10 @@ class Job(google.protobuf.message.Message):
     def listed(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___JobVideo]:
         """Its videos, where they are asked for."""
 
+    @property
+    def left_out(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LeftOutFile]:
+        """Files that are not analyzed, where its videos are asked for."""
+
     def __init__(
         self,
         *,
@@ -267,9 +294,10 @@ class Job(google.protobuf.message.Message):
         remaining_seconds: builtins.float = ...,
         report: builtins.str = ...,
         listed: collections.abc.Iterable[Global___JobVideo] | None = ...,
+        left_out: collections.abc.Iterable[Global___LeftOutFile] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["spec", b"spec"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["frames", b"frames", "frames_per_second", b"frames_per_second", "job_id", b"job_id", "listed", b"listed", "progress", b"progress", "remaining_seconds", b"remaining_seconds", "report", b"report", "spec", b"spec", "state", b"state", "submitted_ns", b"submitted_ns", "videos", b"videos", "videos_done", b"videos_done", "videos_failed", b"videos_failed"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frames", b"frames", "frames_per_second", b"frames_per_second", "job_id", b"job_id", "left_out", b"left_out", "listed", b"listed", "progress", b"progress", "remaining_seconds", b"remaining_seconds", "report", b"report", "spec", b"spec", "state", b"state", "submitted_ns", b"submitted_ns", "videos", b"videos", "videos_done", b"videos_done", "videos_failed", b"videos_failed"]) -> None: ...
 
 Global___Job: typing_extensions.TypeAlias = Job
 

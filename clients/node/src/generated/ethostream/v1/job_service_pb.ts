@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ethostream/v1/job_service.proto.
  */
 export const file_ethostream_v1_job_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9ldGhvc3RyZWFtL3YxL2pvYl9zZXJ2aWNlLnByb3RvEg1ldGhvc3RyZWFtLnYxItoCCgdKb2JTcGVjEg0KBXBhdGhzGAEgAygJEi8KB2J1bmRsZXMYAiADKAsyHi5ldGhvc3RyZWFtLnYxLkJ1bmRsZVJlZmVyZW5jZRILCgNvdXQYAyABKAkSFQoNYmVzaWRlX3ZpZGVvcxgEIAEoCBIPCgdmb3JtYXRzGAUgAygJEg8KB292ZXJsYXkYBiABKAgSDgoGcmVwb3J0GAcgASgIEhEKCW92ZXJ3cml0ZRgIIAEoCBIQCghwcmlvcml0eRgJIAEoBRInCgRjcm9wGAogASgLMhkuZXRob3N0cmVhbS52MS5Dcm9wUmVnaW9uEjAKDGR5bmFtaWNfY3JvcBgLIAEoCzIaLmV0aG9zdHJlYW0udjEuRHluYW1pY0Nyb3ASEwoLZnJhbWVfbGltaXQYDCABKAQSFQoNZnJhbWVfcmF0ZV9oehgNIAEoARINCgV0aXRsZRgOIAEoCSLbAQoISm9iVmlkZW8SDAoEcGF0aBgBIAEoCRImCgVzdGF0ZRgCIAEoDjIXLmV0aG9zdHJlYW0udjEuSm9iU3RhdGUSDgoGZnJhbWVzGAMgASgEEhQKDHRvdGFsX2ZyYW1lcxgEIAEoBBIPCgdzZWNvbmRzGAUgASgBEg8KB21lc3NhZ2UYBiABKAkSDwoHZGVjb2RlchgHIAEoCRINCgVmaWxlcxgIIAMoCRIWCg5yZXN1bWVkX2ZyYW1lcxgJIAEoBBIZChFyZW1haW5pbmdfc2Vjb25kcxgKIAEoASLGAgoDSm9iEg4KBmpvYl9pZBgBIAEoCRIkCgRzcGVjGAIgASgLMhYuZXRob3N0cmVhbS52MS5Kb2JTcGVjEiYKBXN0YXRlGAMgASgOMhcuZXRob3N0cmVhbS52MS5Kb2JTdGF0ZRIUCgxzdWJtaXR0ZWRfbnMYBCABKAMSDgoGdmlkZW9zGAUgASgNEhMKC3ZpZGVvc19kb25lGAYgASgNEhUKDXZpZGVvc19mYWlsZWQYByABKA0SDgoGZnJhbWVzGAggASgEEhkKEWZyYW1lc19wZXJfc2Vjb25kGAkgASgBEhAKCHByb2dyZXNzGAogASgBEhkKEXJlbWFpbmluZ19zZWNvbmRzGAsgASgBEg4KBnJlcG9ydBgMIAEoCRInCgZsaXN0ZWQYDSADKAsyFy5ldGhvc3RyZWFtLnYxLkpvYlZpZGVvIjgKEFN1Ym1pdEpvYlJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmV0aG9zdHJlYW0udjEuSm9iU3BlYyI0ChFTdWJtaXRKb2JSZXNwb25zZRIfCgNqb2IYASABKAsyEi5ldGhvc3RyZWFtLnYxLkpvYiIfCg1HZXRKb2JSZXF1ZXN0Eg4KBmpvYl9pZBgBIAEoCSIxCg5HZXRKb2JSZXNwb25zZRIfCgNqb2IYASABKAsyEi5ldGhvc3RyZWFtLnYxLkpvYiIRCg9MaXN0Sm9ic1JlcXVlc3QiNAoQTGlzdEpvYnNSZXNwb25zZRIgCgRqb2JzGAEgAygLMhIuZXRob3N0cmVhbS52MS5Kb2IiIgoQQ2FuY2VsSm9iUmVxdWVzdBIOCgZqb2JfaWQYASABKAkiNAoRQ2FuY2VsSm9iUmVzcG9uc2USHwoDam9iGAEgASgLMhIuZXRob3N0cmVhbS52MS5Kb2IiIQoPUmV0cnlKb2JSZXF1ZXN0Eg4KBmpvYl9pZBgBIAEoCSIzChBSZXRyeUpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmV0aG9zdHJlYW0udjEuSm9iIiEKD1dhdGNoSm9iUmVxdWVzdBIOCgZqb2JfaWQYASABKAkiMwoQV2F0Y2hKb2JSZXNwb25zZRIfCgNqb2IYASABKAsyEi5ldGhvc3RyZWFtLnYxLkpvYiqsAQoISm9iU3RhdGUSGQoVSk9CX1NUQVRFX1VOU1BFQ0lGSUVEEAASFAoQSk9CX1NUQVRFX1FVRVVFRBABEhUKEUpPQl9TVEFURV9SVU5OSU5HEAISEgoOSk9CX1NUQVRFX0RPTkUQAxIVChFKT0JfU1RBVEVfU0tJUFBFRBAEEhQKEEpPQl9TVEFURV9GQUlMRUQQBRIXChNKT0JfU1RBVEVfQ0FOQ0VMTEVEEAYy3AMKCkpvYlNlcnZpY2USTgoJU3VibWl0Sm9iEh8uZXRob3N0cmVhbS52MS5TdWJtaXRKb2JSZXF1ZXN0GiAuZXRob3N0cmVhbS52MS5TdWJtaXRKb2JSZXNwb25zZRJFCgZHZXRKb2ISHC5ldGhvc3RyZWFtLnYxLkdldEpvYlJlcXVlc3QaHS5ldGhvc3RyZWFtLnYxLkdldEpvYlJlc3BvbnNlEksKCExpc3RKb2JzEh4uZXRob3N0cmVhbS52MS5MaXN0Sm9ic1JlcXVlc3QaHy5ldGhvc3RyZWFtLnYxLkxpc3RKb2JzUmVzcG9uc2USTgoJQ2FuY2VsSm9iEh8uZXRob3N0cmVhbS52MS5DYW5jZWxKb2JSZXF1ZXN0GiAuZXRob3N0cmVhbS52MS5DYW5jZWxKb2JSZXNwb25zZRJLCghSZXRyeUpvYhIeLmV0aG9zdHJlYW0udjEuUmV0cnlKb2JSZXF1ZXN0Gh8uZXRob3N0cmVhbS52MS5SZXRyeUpvYlJlc3BvbnNlEk0KCFdhdGNoSm9iEh4uZXRob3N0cmVhbS52MS5XYXRjaEpvYlJlcXVlc3QaHy5ldGhvc3RyZWFtLnYxLldhdGNoSm9iUmVzcG9uc2UwAWIGcHJvdG8z", [file_ethostream_v1_bundle, file_ethostream_v1_frame]);
+  fileDesc("Ch9ldGhvc3RyZWFtL3YxL2pvYl9zZXJ2aWNlLnByb3RvEg1ldGhvc3RyZWFtLnYxItoCCgdKb2JTcGVjEg0KBXBhdGhzGAEgAygJEi8KB2J1bmRsZXMYAiADKAsyHi5ldGhvc3RyZWFtLnYxLkJ1bmRsZVJlZmVyZW5jZRILCgNvdXQYAyABKAkSFQoNYmVzaWRlX3ZpZGVvcxgEIAEoCBIPCgdmb3JtYXRzGAUgAygJEg8KB292ZXJsYXkYBiABKAgSDgoGcmVwb3J0GAcgASgIEhEKCW92ZXJ3cml0ZRgIIAEoCBIQCghwcmlvcml0eRgJIAEoBRInCgRjcm9wGAogASgLMhkuZXRob3N0cmVhbS52MS5Dcm9wUmVnaW9uEjAKDGR5bmFtaWNfY3JvcBgLIAEoCzIaLmV0aG9zdHJlYW0udjEuRHluYW1pY0Nyb3ASEwoLZnJhbWVfbGltaXQYDCABKAQSFQoNZnJhbWVfcmF0ZV9oehgNIAEoARINCgV0aXRsZRgOIAEoCSLbAQoISm9iVmlkZW8SDAoEcGF0aBgBIAEoCRImCgVzdGF0ZRgCIAEoDjIXLmV0aG9zdHJlYW0udjEuSm9iU3RhdGUSDgoGZnJhbWVzGAMgASgEEhQKDHRvdGFsX2ZyYW1lcxgEIAEoBBIPCgdzZWNvbmRzGAUgASgBEg8KB21lc3NhZ2UYBiABKAkSDwoHZGVjb2RlchgHIAEoCRINCgVmaWxlcxgIIAMoCRIWCg5yZXN1bWVkX2ZyYW1lcxgJIAEoBBIZChFyZW1haW5pbmdfc2Vjb25kcxgKIAEoASIrCgtMZWZ0T3V0RmlsZRIMCgRwYXRoGAEgASgJEg4KBnJlYXNvbhgCIAEoCSL0AgoDSm9iEg4KBmpvYl9pZBgBIAEoCRIkCgRzcGVjGAIgASgLMhYuZXRob3N0cmVhbS52MS5Kb2JTcGVjEiYKBXN0YXRlGAMgASgOMhcuZXRob3N0cmVhbS52MS5Kb2JTdGF0ZRIUCgxzdWJtaXR0ZWRfbnMYBCABKAMSDgoGdmlkZW9zGAUgASgNEhMKC3ZpZGVvc19kb25lGAYgASgNEhUKDXZpZGVvc19mYWlsZWQYByABKA0SDgoGZnJhbWVzGAggASgEEhkKEWZyYW1lc19wZXJfc2Vjb25kGAkgASgBEhAKCHByb2dyZXNzGAogASgBEhkKEXJlbWFpbmluZ19zZWNvbmRzGAsgASgBEg4KBnJlcG9ydBgMIAEoCRInCgZsaXN0ZWQYDSADKAsyFy5ldGhvc3RyZWFtLnYxLkpvYlZpZGVvEiwKCGxlZnRfb3V0GA4gAygLMhouZXRob3N0cmVhbS52MS5MZWZ0T3V0RmlsZSI4ChBTdWJtaXRKb2JSZXF1ZXN0EiQKBHNwZWMYASABKAsyFi5ldGhvc3RyZWFtLnYxLkpvYlNwZWMiNAoRU3VibWl0Sm9iUmVzcG9uc2USHwoDam9iGAEgASgLMhIuZXRob3N0cmVhbS52MS5Kb2IiHwoNR2V0Sm9iUmVxdWVzdBIOCgZqb2JfaWQYASABKAkiMQoOR2V0Sm9iUmVzcG9uc2USHwoDam9iGAEgASgLMhIuZXRob3N0cmVhbS52MS5Kb2IiEQoPTGlzdEpvYnNSZXF1ZXN0IjQKEExpc3RKb2JzUmVzcG9uc2USIAoEam9icxgBIAMoCzISLmV0aG9zdHJlYW0udjEuSm9iIiIKEENhbmNlbEpvYlJlcXVlc3QSDgoGam9iX2lkGAEgASgJIjQKEUNhbmNlbEpvYlJlc3BvbnNlEh8KA2pvYhgBIAEoCzISLmV0aG9zdHJlYW0udjEuSm9iIiEKD1JldHJ5Sm9iUmVxdWVzdBIOCgZqb2JfaWQYASABKAkiMwoQUmV0cnlKb2JSZXNwb25zZRIfCgNqb2IYASABKAsyEi5ldGhvc3RyZWFtLnYxLkpvYiIhCg9XYXRjaEpvYlJlcXVlc3QSDgoGam9iX2lkGAEgASgJIjMKEFdhdGNoSm9iUmVzcG9uc2USHwoDam9iGAEgASgLMhIuZXRob3N0cmVhbS52MS5Kb2IqrAEKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhQKEEpPQl9TVEFURV9RVUVVRUQQARIVChFKT0JfU1RBVEVfUlVOTklORxACEhIKDkpPQl9TVEFURV9ET05FEAMSFQoRSk9CX1NUQVRFX1NLSVBQRUQQBBIUChBKT0JfU1RBVEVfRkFJTEVEEAUSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAGMtwDCgpKb2JTZXJ2aWNlEk4KCVN1Ym1pdEpvYhIfLmV0aG9zdHJlYW0udjEuU3VibWl0Sm9iUmVxdWVzdBogLmV0aG9zdHJlYW0udjEuU3VibWl0Sm9iUmVzcG9uc2USRQoGR2V0Sm9iEhwuZXRob3N0cmVhbS52MS5HZXRKb2JSZXF1ZXN0Gh0uZXRob3N0cmVhbS52MS5HZXRKb2JSZXNwb25zZRJLCghMaXN0Sm9icxIeLmV0aG9zdHJlYW0udjEuTGlzdEpvYnNSZXF1ZXN0Gh8uZXRob3N0cmVhbS52MS5MaXN0Sm9ic1Jlc3BvbnNlEk4KCUNhbmNlbEpvYhIfLmV0aG9zdHJlYW0udjEuQ2FuY2VsSm9iUmVxdWVzdBogLmV0aG9zdHJlYW0udjEuQ2FuY2VsSm9iUmVzcG9uc2USSwoIUmV0cnlKb2ISHi5ldGhvc3RyZWFtLnYxLlJldHJ5Sm9iUmVxdWVzdBofLmV0aG9zdHJlYW0udjEuUmV0cnlKb2JSZXNwb25zZRJNCghXYXRjaEpvYhIeLmV0aG9zdHJlYW0udjEuV2F0Y2hKb2JSZXF1ZXN0Gh8uZXRob3N0cmVhbS52MS5XYXRjaEpvYlJlc3BvbnNlMAFiBnByb3RvMw", [file_ethostream_v1_bundle, file_ethostream_v1_frame]);
 
 /**
  * What a job is to do.
@@ -217,6 +217,34 @@ export const JobVideoSchema: GenMessage<JobVideo> = /*@__PURE__*/
   messageDesc(file_ethostream_v1_job_service, 1);
 
 /**
+ * A file below the paths of a job that is not analyzed.
+ *
+ * @generated from message ethostream.v1.LeftOutFile
+ */
+export type LeftOutFile = Message<"ethostream.v1.LeftOutFile"> & {
+  /**
+   * Where it is, on the server.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * Why: it is no video, or has the same bytes as another.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ethostream.v1.LeftOutFile.
+ * Use `create(LeftOutFileSchema)` to create a new message.
+ */
+export const LeftOutFileSchema: GenMessage<LeftOutFile> = /*@__PURE__*/
+  messageDesc(file_ethostream_v1_job_service, 2);
+
+/**
  * A job as it is now.
  *
  * @generated from message ethostream.v1.Job
@@ -312,6 +340,13 @@ export type Job = Message<"ethostream.v1.Job"> & {
    * @generated from field: repeated ethostream.v1.JobVideo listed = 13;
    */
   listed: JobVideo[];
+
+  /**
+   * Files that are not analyzed, where its videos are asked for.
+   *
+   * @generated from field: repeated ethostream.v1.LeftOutFile left_out = 14;
+   */
+  leftOut: LeftOutFile[];
 };
 
 /**
@@ -319,7 +354,7 @@ export type Job = Message<"ethostream.v1.Job"> & {
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_job_service, 2);
+  messageDesc(file_ethostream_v1_job_service, 3);
 
 /**
  * Submits a job.
@@ -340,7 +375,7 @@ export type SubmitJobRequest = Message<"ethostream.v1.SubmitJobRequest"> & {
  * Use `create(SubmitJobRequestSchema)` to create a new message.
  */
 export const SubmitJobRequestSchema: GenMessage<SubmitJobRequest> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_job_service, 3);
+  messageDesc(file_ethostream_v1_job_service, 4);
 
 /**
  * A job was taken.
@@ -361,7 +396,7 @@ export type SubmitJobResponse = Message<"ethostream.v1.SubmitJobResponse"> & {
  * Use `create(SubmitJobResponseSchema)` to create a new message.
  */
 export const SubmitJobResponseSchema: GenMessage<SubmitJobResponse> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_job_service, 4);
+  messageDesc(file_ethostream_v1_job_service, 5);
 
 /**
  * Asks for one job.
@@ -382,7 +417,7 @@ export type GetJobRequest = Message<"ethostream.v1.GetJobRequest"> & {
  * Use `create(GetJobRequestSchema)` to create a new message.
  */
 export const GetJobRequestSchema: GenMessage<GetJobRequest> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_job_service, 5);
+  messageDesc(file_ethostream_v1_job_service, 6);
 
 /**
  * One job.
@@ -403,7 +438,7 @@ export type GetJobResponse = Message<"ethostream.v1.GetJobResponse"> & {
  * Use `create(GetJobResponseSchema)` to create a new message.
  */
 export const GetJobResponseSchema: GenMessage<GetJobResponse> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_job_service, 6);
+  messageDesc(file_ethostream_v1_job_service, 7);
 
 /**
  * Asks for all jobs.
@@ -418,7 +453,7 @@ export type ListJobsRequest = Message<"ethostream.v1.ListJobsRequest"> & {
  * Use `create(ListJobsRequestSchema)` to create a new message.
  */
 export const ListJobsRequestSchema: GenMessage<ListJobsRequest> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_job_service, 7);
+  messageDesc(file_ethostream_v1_job_service, 8);
 
 /**
  * All jobs.
@@ -439,7 +474,7 @@ export type ListJobsResponse = Message<"ethostream.v1.ListJobsResponse"> & {
  * Use `create(ListJobsResponseSchema)` to create a new message.
  */
 export const ListJobsResponseSchema: GenMessage<ListJobsResponse> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_job_service, 8);
+  messageDesc(file_ethostream_v1_job_service, 9);
 
 /**
  * Ends a job.
@@ -460,7 +495,7 @@ export type CancelJobRequest = Message<"ethostream.v1.CancelJobRequest"> & {
  * Use `create(CancelJobRequestSchema)` to create a new message.
  */
 export const CancelJobRequestSchema: GenMessage<CancelJobRequest> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_job_service, 9);
+  messageDesc(file_ethostream_v1_job_service, 10);
 
 /**
  * A job was ended.
@@ -481,7 +516,7 @@ export type CancelJobResponse = Message<"ethostream.v1.CancelJobResponse"> & {
  * Use `create(CancelJobResponseSchema)` to create a new message.
  */
 export const CancelJobResponseSchema: GenMessage<CancelJobResponse> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_job_service, 10);
+  messageDesc(file_ethostream_v1_job_service, 11);
 
 /**
  * Tries again what failed.
@@ -502,7 +537,7 @@ export type RetryJobRequest = Message<"ethostream.v1.RetryJobRequest"> & {
  * Use `create(RetryJobRequestSchema)` to create a new message.
  */
 export const RetryJobRequestSchema: GenMessage<RetryJobRequest> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_job_service, 11);
+  messageDesc(file_ethostream_v1_job_service, 12);
 
 /**
  * What failed is queued again.
@@ -523,7 +558,7 @@ export type RetryJobResponse = Message<"ethostream.v1.RetryJobResponse"> & {
  * Use `create(RetryJobResponseSchema)` to create a new message.
  */
 export const RetryJobResponseSchema: GenMessage<RetryJobResponse> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_job_service, 12);
+  messageDesc(file_ethostream_v1_job_service, 13);
 
 /**
  * Asks to be told of a job.
@@ -544,7 +579,7 @@ export type WatchJobRequest = Message<"ethostream.v1.WatchJobRequest"> & {
  * Use `create(WatchJobRequestSchema)` to create a new message.
  */
 export const WatchJobRequestSchema: GenMessage<WatchJobRequest> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_job_service, 13);
+  messageDesc(file_ethostream_v1_job_service, 14);
 
 /**
  * A job as it is now.
@@ -565,7 +600,7 @@ export type WatchJobResponse = Message<"ethostream.v1.WatchJobResponse"> & {
  * Use `create(WatchJobResponseSchema)` to create a new message.
  */
 export const WatchJobResponseSchema: GenMessage<WatchJobResponse> = /*@__PURE__*/
-  messageDesc(file_ethostream_v1_job_service, 14);
+  messageDesc(file_ethostream_v1_job_service, 15);
 
 /**
  * How far a job or a video is.
