@@ -26,8 +26,9 @@ def main() -> None:
     arguments = parser.parse_args()
     answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
     torch.set_num_threads(arguments.threads)
-    frames = np.load(arguments.frames)
-    network = DLCLive(str(arguments.model), model_type="pytorch", device="cpu", convert2rgb=False)
+    # It takes frames in OpenCV's order of colors.
+    frames = [np.ascontiguousarray(frame[..., ::-1]) for frame in np.load(arguments.frames)]
+    network = DLCLive(str(arguments.model), model_type="pytorch", device="cpu")
     network.init_inference(frames[0])
     poses = [np.asarray(network.get_pose(frame)).tolist() for frame in frames]
     print(json.dumps({"poses": poses}), file=answers, flush=True)

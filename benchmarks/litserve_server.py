@@ -6,7 +6,6 @@ packages: the settings of ONNX Runtime below are those of service/engine/onnxrun
 
 import argparse
 import http.client
-import signal
 import socket
 import threading
 import time
@@ -64,8 +63,6 @@ def main() -> None:
     parser.add_argument("--graph", type=Path, required=True, help="ONNX file")
     parser.add_argument("--threads", type=int, required=True)
     arguments = parser.parse_args()
-    # Of SIGTERM, LitServe's main process would die and leave the others.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with socket.create_server(("127.0.0.1", 0)) as one:
         port = int(one.getsockname()[1])
     threading.Thread(target=announce, args=(port, arguments.port_file), daemon=True).start()

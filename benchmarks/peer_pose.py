@@ -108,8 +108,10 @@ def write_exported_model(path: Path) -> Path:
     torch.manual_seed(1)
     network = DlcNetwork(read_dlc_config(config, name=str(path)))
     for module in network.modules():
-        if isinstance(module, torch.nn.GroupNorm):  # some begin at 0: nothing would come through
-            torch.nn.init.ones_(module.weight)
+        if isinstance(module, torch.nn.GroupNorm):
+            # Some begin at 0 and most at 1: nothing would come through, or nothing be computed.
+            torch.nn.init.normal_(module.weight, mean=1.0, std=0.1)
+            torch.nn.init.normal_(module.bias, std=0.1)
         if isinstance(module, torch.nn.ConvTranspose2d):
             torch.nn.init.normal_(module.weight, std=0.001)
     torch.save({"config": config, "pose": network.state_dict(), "detector": None}, path)

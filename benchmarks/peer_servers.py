@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -127,8 +127,15 @@ def _peer(name: str, graph: Path, python: Path) -> Iterator[Contender]:
         ),
         LITSERVE: (("benchmarks.litserve_server", *common), peer_clients.litserve),
     }[name]
-    with server_process(*command, python=str(python)) as process, stopped(process):
-        yield Contender(process, client, _MODEL, _SIZE_PX)
+    children: list[psutil.Process] = []
+    try:
+        with server_process(*command, python=str(python)) as process, stopped(process):
+            children = psutil.Process(process.pid).children(recursive=True)
+            yield Contender(process, client, _MODEL, _SIZE_PX)
+    finally:
+        for one in children:  # LitServe's main process ends at once and leaves them
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 def noise(size_px: int) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from export.importers.dlc_config import DlcModel, HeadLayers, HeatmapHead
+from export.importers.group_norm import ChannelGroupNorm
 from service.targets import TargetSpec
 from training.backbones.base import IMAGENET_DEVIATION, IMAGENET_MEAN
 from training.pose.model import PoseMaps, locate
@@ -70,11 +71,13 @@ class _Backbone(nn.Module):
             self.model = timm.create_model(model.backbone, pretrained=False, features_only=True)
             self.model.incre_modules = None
         else:
+            norm = {"norm_layer": ChannelGroupNorm} if model.backbone.endswith("_gn") else {}
             self.model = timm.create_model(
                 model.backbone,
                 pretrained=False,
                 output_stride=model.backbone_stride_px,
                 num_classes=0,
+                **norm,
             )
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -3,10 +3,11 @@
 import asyncio
 import dataclasses
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,20 +78,21 @@ async def open_cluster(
         InvalidRequest: the address is none.
         RemoteFailed: no cluster is there, or no machine of it can compute.
     """
-    connect(address)
-    pool = StationPool(on_progress, parallel=parallel)
-    keeper = _Keeper(pool, setup, request)
-    keeping = asyncio.create_task(keeper.run())
-    try:
-        await keeper.begun.wait()
-        if pool.is_empty:
-            raise RemoteFailed(keeper.reason)
-        yield pool
-    finally:
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
-        await keeper.close()
-        ray.shutdown()
+    with redirect_stdout(sys.stderr):  # Ray tells of lost machines there, amid a command's answer
+        connect(address)
+        pool = StationPool(on_progress, parallel=parallel)
+        keeper = _Keeper(pool, setup, request)
+        keeping = asyncio.create_task(keeper.run())
+        try:
+            await keeper.begun.wait()
+            if keeper.reason:
+                raise RemoteFailed(keeper.reason)
+            yield pool
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+            await keeper.close()
+            ray.shutdown()
 
 
 def list_devices(nodes: Sequence[dict[str, Any]], engine: str) -> list[Device]:
@@ -212,6 +214,8 @@ class _Keeper:
     def _judge(self, devices: Sequence[Device]) -> None:
         """Stop waiting where no station is to be expected."""
         now = time.monotonic()
+        if self.reason:
+            return
         if not self._pool.is_empty:
             self._since, self._told = now, False
             return

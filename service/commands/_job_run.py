@@ -23,9 +23,9 @@ async def run_jobs(arguments: argparse.Namespace) -> int:
         1 where it was to end with the jobs, and was stopped before, or videos failed in it.
     """
     config = ServiceConfig(
+        jobs=JobsConfig(directory=str(arguments.jobs), parallel=arguments.parallel),
         engine=EngineConfig(engine=arguments.engine, precision=arguments.precision),
         video=VideoConfig(decode_workers=arguments.parallel, decoder=arguments.decoder),
-        jobs=JobsConfig(directory=str(arguments.jobs), parallel=arguments.parallel),
     )
     store = JobStore(arguments.jobs)
     over_before = {one.plan.job_id for one in store.jobs() if one.is_over}

@@ -113,9 +113,9 @@ def run(arguments: argparse.Namespace) -> int:
     work = plan_work(paths, out)
     if outputs.overlay and any(one.pictures for one in work.videos):
         raise InvalidRequest("--overlay draws on videos; leave it out for pictures")
+    page = (out or work.videos[0].out) / JOB_REPORT if outputs.report else None
     if arguments.in_random_order:
         work = replace(work, videos=tuple(in_random_order(work.videos)))
-    page = (out or work.videos[0].out) / JOB_REPORT if outputs.report else None
 
     async def analyze() -> "list[VideoReport]":
         from service.commands._videos import analyze_videos

@@ -231,7 +231,7 @@ class JobRunner:
 
     def _put_down(self, job_id: str) -> None:
         for (running, _), task in list(self._running.items()):
-            if running == job_id:
+            if running == job_id and not task.cancelling():
                 task.cancel()
 
     async def _tell(self) -> None:

@@ -145,12 +145,16 @@ def _look_at_video(job: StoredJob, place: int, speed: JobSpeed) -> VideoStatus:
     state: State = "cancelled" if job.is_cancelled else "queued"
     path = work_folder(video)
     manifest = read_manifest(path)
-    if manifest is None or manifest.state != "working" or manifest.start is None:
+    if manifest is None or manifest.state == "failed" or manifest.start is None:
         return VideoStatus(video.path, state)
-    age = time.time() - (path / "manifest.json").stat().st_mtime
-    if age < _OTHERS_SECONDS and not job.is_cancelled:
+    written = (path / "manifest.json").stat().st_mtime
+    is_done = manifest.state == "done"
+    if is_done and written < job.plan.submitted_ns / 1e9:  # by an earlier job
+        return VideoStatus(video.path, state)
+    if time.time() - written < _OTHERS_SECONDS and not job.is_cancelled:
         state = "running"
-    return VideoStatus(video.path, state, manifest.frames, manifest.start.info.claimed_frames)
+    total = manifest.frames if is_done else manifest.start.info.claimed_frames
+    return VideoStatus(video.path, state, manifest.frames, total)
 
 
 def _remaining_seconds(running: VideoProgress, begun: tuple[float, int] | None) -> float:

@@ -154,6 +154,9 @@ class Worker:
         except (TimeoutError, WorkerDied):
             self.kill()
             return False
+        except asyncio.CancelledError:  # its answer would be taken for one to the next job
+            self.kill()
+            raise
         finally:
             self._ring, self._is_leaving = None, False
         return True

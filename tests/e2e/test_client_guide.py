@@ -8,6 +8,7 @@ import pytest
 
 from clients.testdata.encode_chunks import encode_chunks
 from clients.testdata.record import BEHAVIOR, MODELS, POSE
+from tests.e2e.archives import EXACT, write_clip
 from tests.e2e.wire import read_frames
 
 GUIDE = Path(__file__).resolve().parents[2] / "clients" / "README.md"
@@ -37,7 +38,7 @@ def run(words: str, address: str, capsys, bundles: dict[str, str], **given: obje
 
 
 def test_every_program_of_the_guide_is_run_here():
-    assert len(PROGRAMS) == 5
+    assert len(PROGRAMS) == 6
 
 
 def test_the_stream_answers_every_frame(vectors, capsys):
@@ -69,6 +70,22 @@ def test_the_session_gives_all_behavior_results(vectors, capsys):
     camera = [np.full((48, 64), level, np.uint8) for level in (10, 20, 30)]
     (line,) = run("client.session", vectors.address, capsys, VECTORS, camera=camera)
     assert line == "[(0, 'NO_CONTEXT'), (1, 'OK'), (2, 'NO_CONTEXT')]"
+
+
+def test_the_archive_is_done_and_each_file_accounted_for(start_server, tmp_path, capsys):
+    videos = tmp_path / "videos"
+    write_clip(videos / "a.mp4")
+    (videos / "bad.mp4").write_bytes(b"no video at all")
+    (videos / "notes.txt").touch()
+    folders = ("--root", str(videos), "--jobs", str(tmp_path / "jobs"))
+    server = start_server(*EXACT, *folders, models=MODELS)
+    names = {**VECTORS, "/data/videos": str(videos)}
+    *told, failed, left_out, report = run("client.jobs", server.address, capsys, names)
+    assert told[-1] == "failed 100% 1 of 2 videos "
+    assert failed.startswith(f"failed: {videos}/bad.mp4 ")
+    assert left_out == f"left out: {videos}/notes.txt its ending .txt is none of a video"
+    assert Path(report.removeprefix("report: ")).is_file()
+    assert server.stop() == 0
 
 
 def test_the_script_for_dlc_live_gets_poses(server, recordings, capsys):

@@ -281,7 +281,7 @@ def test_health_is_told_per_bundle_and_services_can_be_listed(server):
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     (response,) = stub.ServerReflectionInfo(iter([request]), timeout=10)
     services = {one.name for one in response.list_services_response.service}
-    assert {"ethostream.v1.InferenceService", "ethostream.v1.ModelService"} <= services
+    assert {f"ethostream.v1.{name}Service" for name in ("Inference", "Job", "Model")} <= services
 
 
 def test_a_model_watcher_sees_what_is_loaded(server):

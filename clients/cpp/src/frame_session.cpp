@@ -30,7 +30,14 @@ FrameAnswers FrameSession::analyze(const Image& image, const FrameOptions& optio
                        "; report this");
   }
   const std::chrono::nanoseconds round_trip = std::chrono::steady_clock::now() - began;
-  return {messages::outcome(response.outcome(), round_trip.count()), behaviors(response)};
+  FrameAnswers answers{
+      messages::outcome(response.outcome(), round_trip.count()), behaviors(response), {}};
+  for (const auto& one : response.triggers()) {
+    if (auto event = messages::trigger_event(one)) {
+      answers.triggers.push_back(std::move(*event));
+    }
+  }
+  return answers;
 }
 
 std::vector<BehaviorResult> FrameSession::end() {

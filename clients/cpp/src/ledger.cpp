@@ -50,6 +50,37 @@ void Ledger::send(std::uint64_t frame_index, std::int64_t capture_time_ns) {
   ++sent_in_flight_;
 }
 
+void Ledger::send_chunk(std::uint64_t chunk_index, std::int64_t capture_time_ns) {
+  chunks_.push_back({chunk_index, capture_time_ns, std::chrono::steady_clock::now()});
+  ++counts_.chunks;
+}
+
+std::vector<Answer> Ledger::acknowledge(ChunkAcknowledgement answer) {
+  const auto chunk = std::find_if(chunks_.begin(), chunks_.end(), [&](const Chunk& one) {
+    return one.chunk_index == answer.chunk_index;
+  });
+  if (chunk == chunks_.end()) {
+    ++counts_.unexpected;
+    return {};
+  }
+  answer.capture_time_ns = chunk->capture_time_ns;
+  newest_sent_ = chunk->sent;
+  chunks_.erase(chunk);
+  ++counts_.chunks_acknowledged;
+  announced_ += answer.frames_decoded;
+  turn_up(announced_, answer.capture_time_ns, newest_sent_);
+  return {std::move(answer)};
+}
+
+std::uint64_t Ledger::number(std::uint64_t frame_index, std::int64_t capture_time_ns) {
+  if (counts_.chunks == 0) {
+    return frame_index;
+  }
+  const std::uint64_t number = first_ + frame_index;
+  turn_up(number + 1, capture_time_ns, chunks_.empty() ? newest_sent_ : chunks_.front().sent);
+  return number;
+}
+
 std::vector<Answer> Ledger::skip(std::uint64_t frame_index, std::int64_t capture_time_ns) {
   FrameOutcome outcome;
   outcome.frame_index = frame_index;
@@ -122,16 +153,34 @@ std::vector<Answer> Ledger::close(const std::string& message) {
     }
     owed.clear();
   }
+  for (const auto& chunk : chunks_) {
+    ChunkAcknowledgement answer;
+    answer.chunk_index = chunk.chunk_index;
+    answer.capture_time_ns = chunk.capture_time_ns;
+    answer.message = message;
+    answer.is_lost = true;
+    answers.emplace_back(std::move(answer));
+  }
+  counts_.chunks_lost += chunks_.size();
+  chunks_.clear();
+  first_ = announced_ = next_;
   return answers;
 }
 
-Ledger::Entry& Ledger::take(std::uint64_t frame_index, std::int64_t capture_time_ns, bool is_sent) {
+void Ledger::turn_up(std::uint64_t end, std::int64_t capture_time_ns, Time sent) {
+  for (; next_ < end; ++next_) {
+    take(next_, capture_time_ns, true, sent);
+    ++sent_in_flight_;
+  }
+}
+
+Ledger::Entry& Ledger::take(std::uint64_t frame_index, std::int64_t capture_time_ns, bool is_sent,
+                            Time sent) {
   ++counts_.accepted;
   for (auto& account : accounts_) {
     account.owed.push_back({frame_index, capture_time_ns, is_sent});
   }
-  const auto now = std::chrono::steady_clock::now();
-  return entries_.emplace_back(Entry{frame_index, capture_time_ns, now, std::nullopt});
+  return entries_.emplace_back(Entry{frame_index, capture_time_ns, sent, std::nullopt});
 }
 
 Ledger::Entry* Ledger::find(std::uint64_t frame_index) {

@@ -103,7 +103,7 @@ LiveStream::End LiveStream::talk() {
 
 bool LiveStream::is_owed() const {
   const std::lock_guard lock(mutex_);
-  return !is_connected_ || is_finishing_ || is_draining_ || ledger_.sent_in_flight() > 0;
+  return !is_connected_ || is_finishing_ || is_draining_ || ledger_.in_flight() > 0;
 }
 
 void LiveStream::take(const v1::StreamFramesResponse& response) {
@@ -111,19 +111,37 @@ void LiveStream::take(const v1::StreamFramesResponse& response) {
   switch (response.response_case()) {
     case v1::StreamFramesResponse::kOutcome: {
       backoff_.reset();
-      const auto& outcome = response.outcome();
-      const auto round_trip_ns = ledger_.round_trip_ns(outcome.frame_index());
-      answers_.push(ledger_.settle(messages::outcome(outcome, round_trip_ns)));
+      const auto& message = response.outcome();
+      const auto number = ledger_.number(message.frame_index(), message.capture_time_ns());
+      FrameOutcome outcome = messages::outcome(message, ledger_.round_trip_ns(number));
+      outcome.frame_index = number;
+      answers_.push(ledger_.settle(std::move(outcome)));
       changed_.notify_all();
       break;
     }
     case v1::StreamFramesResponse::kBehavior: {
-      const auto& bundle = response.behavior().bundle();
-      const auto behaviors = ledger_.behaviors_of(bundle.name(), bundle.version());
-      answers_.push(
-          ledger_.settle_behavior(messages::behavior_result(response.behavior(), behaviors)));
+      const auto& message = response.behavior();
+      const auto& bundle = message.bundle();
+      BehaviorResult result =
+          messages::behavior_result(message, ledger_.behaviors_of(bundle.name(), bundle.version()));
+      result.frame_index = ledger_.number(message.frame_index(), message.capture_time_ns());
+      for (auto& bout : result.bouts) {
+        bout.frame_index = ledger_.number(bout.frame_index, message.capture_time_ns());
+      }
+      answers_.push(ledger_.settle_behavior(std::move(result)));
       break;
     }
+    case v1::StreamFramesResponse::kChunk:
+      backoff_.reset();
+      answers_.push(ledger_.acknowledge(messages::acknowledgement(response.chunk())));
+      changed_.notify_all();
+      break;
+    case v1::StreamFramesResponse::kTrigger:
+      if (auto event = messages::trigger_event(response.trigger())) {
+        event->frame_index = ledger_.number(event->frame_index, event->capture_time_ns);
+        answers_.push({std::move(*event)});
+      }
+      break;
     case v1::StreamFramesResponse::kStarted:
       begin(response.started());
       break;

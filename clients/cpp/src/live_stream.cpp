@@ -8,6 +8,23 @@
 
 namespace ethostream {
 
+namespace {
+
+std::string codec_name(ChunkCodec codec) {
+  switch (codec) {
+    case ChunkCodec::h264:
+      return "h264";
+    case ChunkCodec::hevc:
+      return "hevc";
+    case ChunkCodec::mjpeg:
+      return "mjpeg";
+  }
+  throw InvalidRequest("unknown codec " + std::to_string(static_cast<int>(codec)) +
+                       "; choose one of h264, hevc, mjpeg");
+}
+
+}  // namespace
+
 LiveStream::LiveStream(std::shared_ptr<const Connection> connection, const Bundles& bundles,
                        const StreamOptions& options, std::chrono::milliseconds silence)
     : connection_(std::move(connection)),
@@ -34,20 +51,15 @@ void LiveStream::open() {
 std::uint64_t LiveStream::send(const Image& image, const FrameOptions& options) {
   const std::int64_t capture_time_ns = options.capture_time_ns.value_or(requests::now_ns());
   const std::lock_guard sending(sending_);
+  if (codec_) {
+    throw InvalidRequest("this stream sends chunks; open another one for frames");
+  }
   const std::uint64_t index = options.frame_index.value_or(next_index_);
   const bool waits = options_.freshness == Freshness::all;
   {
     Lock lock(mutex_);
-    if (!runner_.joinable()) {
-      wait_until_open(lock);
-    }
-    throw_if_over();
-    answers_.wait_for_room(lock);
-    throw_if_over();
-    if (index < next_index_) {
-      throw InvalidFrame("frame " + std::to_string(index) + " after frame " +
-                         std::to_string(next_index_ - 1) + "; numbers only grow");
-    }
+    wait_for_room(lock);
+    check_index("frame", index);
     if (!waits && !has_credit()) {
       return skip(index, capture_time_ns);
     }
@@ -65,6 +77,48 @@ std::uint64_t LiveStream::send(const Image& image, const FrameOptions& options) 
   ledger_.send(index, capture_time_ns);
   call_->write(std::move(request));
   return index;
+}
+
+std::uint64_t LiveStream::send_chunk(const Bytes& data, ChunkCodec codec,
+                                     const ChunkOptions& options) {
+  const std::int64_t capture_time_ns = options.capture_time_ns.value_or(requests::now_ns());
+  const std::lock_guard sending(sending_);
+  const std::string wanted = codec_name(codec);
+  if (next_index_ > 0 && codec_ != codec) {
+    const std::string sends = codec_ ? codec_name(*codec_) + " chunks" : "frames";
+    throw InvalidRequest("this stream sends " + sends + "; open another one for " + wanted +
+                         " chunks");
+  }
+  const std::uint64_t index = options.chunk_index.value_or(next_index_);
+  check_index("chunk", index);
+  v1::StreamFramesRequest request;
+  *request.mutable_chunk() =
+      requests::chunk(data, {index, capture_time_ns, codec}, connection_->max_message_bytes());
+  Lock lock(mutex_);
+  wait_for_room(lock);
+  changed_.wait(lock, [&] { return has_credit() || takes_no_more(); });
+  throw_if_over();
+  codec_ = codec;
+  next_index_ = index + 1;
+  ledger_.send_chunk(index, capture_time_ns);
+  call_->write(std::move(request));
+  return index;
+}
+
+void LiveStream::wait_for_room(Lock& lock) {
+  if (!runner_.joinable()) {
+    wait_until_open(lock);
+  }
+  throw_if_over();
+  answers_.wait_for_room(lock);
+  throw_if_over();
+}
+
+void LiveStream::check_index(const char* kind, std::uint64_t index) const {
+  if (index < next_index_) {
+    throw InvalidFrame(std::string(kind) + " " + std::to_string(index) + " after " + kind + " " +
+                       std::to_string(next_index_ - 1) + "; numbers only grow");
+  }
 }
 
 std::uint64_t LiveStream::skip(std::uint64_t index, std::int64_t capture_time_ns) {
@@ -181,7 +235,7 @@ void LiveStream::wait_until_over(Lock& lock) {
 }
 
 bool LiveStream::has_credit() const {
-  return is_connected_ && !is_draining_ && !is_finishing_ && ledger_.sent_in_flight() < credits_;
+  return is_connected_ && !is_draining_ && !is_finishing_ && ledger_.in_flight() < credits_;
 }
 
 void LiveStream::throw_failure() const {

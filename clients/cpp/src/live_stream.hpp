@@ -37,6 +37,7 @@ class LiveStream {
 
   void open();
   std::uint64_t send(const Image& image, const FrameOptions& options);
+  std::uint64_t send_chunk(const Bytes& data, ChunkCodec codec, const ChunkOptions& options);
   std::optional<Answer> next();
   void listen(std::function<void(const Answer&)> on_answer);
   LedgerCounts finish();
@@ -68,6 +69,8 @@ class LiveStream {
 
   void wait_until_open(Lock& lock);
   void wait_until_over(Lock& lock);
+  void wait_for_room(Lock& lock);
+  void check_index(const char* kind, std::uint64_t index) const;
   std::uint64_t skip(std::uint64_t index, std::int64_t capture_time_ns);
   void end_now(const std::exception_ptr& failure);
   bool has_credit() const;
@@ -80,8 +83,9 @@ class LiveStream {
   const v1::StreamStart start_;
   const std::chrono::milliseconds silence_;
 
-  std::mutex sending_;  // one `send` after the other; taken before `mutex_`
-  std::uint64_t next_index_ = 0;
+  std::mutex sending_;               // one `send` after the other; taken before `mutex_`
+  std::uint64_t next_index_ = 0;     // of the next frame, or of the next chunk
+  std::optional<ChunkCodec> codec_;  // where chunks are sent
 
   mutable std::mutex mutex_;         // guards what follows
   std::condition_variable changed_;  // credits, connection or intention changed

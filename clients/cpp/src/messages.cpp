@@ -61,19 +61,39 @@ BehaviorModel behavior_model(const v1::BehaviorModel& message) {
   return model;
 }
 
+std::vector<Pose> copied_poses(const RepeatedPtrField<v1::Pose>& messages) {
+  std::vector<Pose> poses;
+  for (const auto& one : messages) {
+    poses.push_back({copied(one.x_px()), copied(one.y_px()), copied(one.confidence())});
+  }
+  return poses;
+}
+
 PoseResult pose_result(const v1::PoseResult& message) {
   PoseResult result;
   result.bundle = message.bundle().name();
   result.version = message.bundle().version();
-  for (const auto& one : message.poses()) {
-    result.poses.push_back({copied(one.x_px()), copied(one.y_px()), copied(one.confidence())});
-  }
+  result.poses = copied_poses(message.poses());
+  result.predicted = copied_poses(message.predicted());
   if (message.has_crop()) {
     const auto& crop = message.crop();
     result.crop = Crop{static_cast<int>(crop.x_px()), static_cast<int>(crop.y_px()),
                        static_cast<int>(crop.width_px()), static_cast<int>(crop.height_px())};
   }
   return result;
+}
+
+std::vector<BoutEvent> bout_events(const RepeatedPtrField<v1::BoutEvent>& messages) {
+  std::vector<BoutEvent> bouts;
+  for (const auto& one : messages) {
+    // A newer server may tell more.
+    if (one.kind() == v1::BOUT_EVENT_KIND_ONSET || one.kind() == v1::BOUT_EVENT_KIND_OFFSET) {
+      const bool begins = one.kind() == v1::BOUT_EVENT_KIND_ONSET;
+      bouts.push_back(
+          {one.behavior(), begins ? BoutKind::onset : BoutKind::offset, one.frame_index()});
+    }
+  }
+  return bouts;
 }
 
 StageTimings stage_timings(const v1::StageTimings& message) {
@@ -168,15 +188,26 @@ BehaviorResult behavior_result(const v1::BehaviorResult& message,
   result.present = copied(message.present());
   result.latency_ns = message.latency_ns();
   result.background = message.background();
-  for (const auto& one : message.bouts()) {
-    // A newer server may tell more.
-    if (one.kind() == v1::BOUT_EVENT_KIND_ONSET || one.kind() == v1::BOUT_EVENT_KIND_OFFSET) {
-      const bool begins = one.kind() == v1::BOUT_EVENT_KIND_ONSET;
-      result.bouts.push_back(
-          {one.behavior(), begins ? BoutKind::onset : BoutKind::offset, one.frame_index()});
-    }
-  }
+  result.bouts = bout_events(message.bouts());
   return result;
+}
+
+ChunkAcknowledgement acknowledgement(const v1::ChunkAcknowledgement& message) {
+  ChunkAcknowledgement answer;
+  answer.chunk_index = message.chunk_index();
+  answer.frames_decoded = message.frames_decoded();
+  answer.packets_corrupt = message.packets_corrupt();
+  answer.message = message.message();
+  return answer;
+}
+
+std::optional<TriggerEvent> trigger_event(const v1::TriggerEvent& message) {
+  if (message.kind() != v1::TRIGGER_EVENT_KIND_ON && message.kind() != v1::TRIGGER_EVENT_KIND_OFF) {
+    return std::nullopt;
+  }
+  const bool begins = message.kind() == v1::TRIGGER_EVENT_KIND_ON;
+  return TriggerEvent{message.trigger(), begins ? TriggerKind::on : TriggerKind::off,
+                      message.frame_index(), message.capture_time_ns(), message.latency_ns()};
 }
 
 VideoStarted video_started(const v1::VideoStarted& message) {
@@ -190,8 +221,9 @@ VideoStarted video_started(const v1::VideoStarted& message) {
 }
 
 VideoFinished video_finished(const v1::VideoFinished& message) {
-  return {message.frames(), message.frames_ok(), message.frames_failed(), message.message(),
-          message.total_ns()};
+  return {message.frames(),         message.frames_ok(),     message.frames_failed(),
+          message.message(),        message.total_ns(),      message.frames_repeated(),
+          message.frames_missing(), message.frames_corrupt()};
 }
 
 ResultChunk result_chunk(const v1::ResultChunk& message) {
@@ -216,7 +248,12 @@ ResultChunk result_chunk(const v1::ResultChunk& message) {
     }
     columns.probabilities = copied(one.probabilities());
     columns.present.assign(one.present().begin(), one.present().end());
+    columns.bouts = bout_events(one.bouts());
     chunk.behaviors.push_back(std::move(columns));
+  }
+  for (const auto& one : message.faults()) {
+    chunk.faults.push_back(
+        {one.frame_index(), static_cast<FrameStatus>(one.status()), one.reason()});
   }
   return chunk;
 }

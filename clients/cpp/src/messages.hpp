@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,12 @@ FrameOutcome outcome(const v1::FrameOutcome& message, std::int64_t round_trip_ns
 /// What a behavior bundle says of a frame; `behaviors` are its names.
 BehaviorResult behavior_result(const v1::BehaviorResult& message,
                                const std::vector<std::string>& behaviors);
+
+/// What was taken in of a chunk, but for the chunk's time of capture.
+ChunkAcknowledgement acknowledgement(const v1::ChunkAcknowledgement& message);
+
+/// What a trigger did; nothing where a newer server tells more.
+std::optional<TriggerEvent> trigger_event(const v1::TriggerEvent& message);
 
 /// The beginning of an analysis.
 VideoStarted video_started(const v1::VideoStarted& message);

@@ -99,6 +99,43 @@ void set_pixels(v1::Frame& frame, const Pixels& pixels, Color color) {
   frame.set_height_px(static_cast<std::uint32_t>(pixels.height_px));
 }
 
+void check_size(const std::string& what, const Bytes& data, std::size_t max_message_bytes,
+                const std::string& remedy) {
+  const std::size_t limit = max_message_bytes - std::min(max_message_bytes, FIELD_BYTES);
+  if (data.size() > limit) {
+    throw InvalidFrame(what + " holds " + std::to_string(data.size()) +
+                       " bytes, over the client's limit of " + std::to_string(limit) + "; " +
+                       remedy + ", or raise max_message_bytes here and on the server");
+  }
+}
+
+void add_trigger(v1::StreamStart& start, const Trigger& trigger) {
+  if (trigger.frames_on < 1 || trigger.frames_off < 1) {
+    throw InvalidRequest("trigger " + trigger.name + " has frames_on " +
+                         std::to_string(trigger.frames_on) + " and frames_off " +
+                         std::to_string(trigger.frames_off) + "; give 1 or more");
+  }
+  auto& message = *start.add_triggers();
+  message.set_name(trigger.name);
+  *message.mutable_condition() = trigger.condition.message();
+  message.set_frames_on(trigger.frames_on);
+  message.set_frames_off(trigger.frames_off);
+}
+
+/// The server checks its values.
+void set_prediction(v1::ForwardPrediction& message, const ForwardPrediction& prediction) {
+  message.set_ahead_ms(prediction.ahead_ms);
+  if (const auto sd_px = prediction.measurement_sd_px) {
+    message.set_measurement_sd_px(*sd_px);
+  }
+  if (const auto sd_px_s2 = prediction.acceleration_sd_px_s2) {
+    message.set_acceleration_sd_px_s2(*sd_px_s2);
+  }
+  if (const auto time_s = prediction.acceleration_time_s) {
+    message.set_acceleration_time_s(*time_s);
+  }
+}
+
 v1::FrameEncoding file_encoding(const Bytes& data) {
   if (begins_like(data, JPEG)) {
     return v1::FRAME_ENCODING_JPEG;
@@ -134,6 +171,12 @@ v1::StreamStart session_start(const Bundles& bundles, const SessionOptions& opti
   set_common(start, bundles, options);
   start.set_freshness(v1::FRESHNESS_POLICY_ALL);
   start.set_camera(options.camera);
+  for (const auto& one : options.triggers) {
+    add_trigger(start, one);
+  }
+  if (options.prediction) {
+    set_prediction(*start.mutable_prediction(), *options.prediction);
+  }
   return start;
 }
 
@@ -165,6 +208,7 @@ v1::AnalyzeVideoRequest analysis(const Bundles& bundles, const AnalysisOptions& 
   v1::AnalyzeVideoRequest request;
   set_common(request, bundles, options);
   request.set_first_frame(options.first_frame);
+  request.set_resume_frame(options.resume_frame);
   request.set_frame_limit(options.frame_limit);
   request.set_frames_per_chunk(options.frames_per_chunk);
   return request;
@@ -183,15 +227,20 @@ v1::Frame frame(const Image& image, const FrameFields& fields, const FrameOption
     frame.set_encoding(file_encoding(data));
   }
   set_crop(frame, options.crop);
-  const std::size_t limit = max_message_bytes - std::min(max_message_bytes, FIELD_BYTES);
-  if (data.size() > limit) {
-    throw InvalidFrame("frame " + std::to_string(fields.frame_index) + " holds " +
-                       std::to_string(data.size()) + " bytes, over the client's limit of " +
-                       std::to_string(limit) +
-                       "; send JPEG, or raise max_message_bytes here and on the server");
-  }
+  check_size("frame " + std::to_string(fields.frame_index), data, max_message_bytes, "send JPEG");
   frame.set_data(data.data(), data.size());
   return frame;
+}
+
+v1::VideoChunk chunk(const Bytes& data, const ChunkFields& fields, std::size_t max_message_bytes) {
+  check_size("chunk " + std::to_string(fields.chunk_index), data, max_message_bytes,
+             "send smaller pieces");
+  v1::VideoChunk chunk;
+  chunk.set_chunk_index(fields.chunk_index);
+  chunk.set_capture_time_ns(fields.capture_time_ns);
+  chunk.set_codec(static_cast<v1::VideoCodec>(fields.codec));
+  chunk.set_data(data.data(), data.size());
+  return chunk;
 }
 
 std::int64_t now_ns() {

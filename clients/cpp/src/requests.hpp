@@ -47,6 +47,18 @@ struct FrameFields {
 v1::Frame frame(const Image& image, const FrameFields& fields, const FrameOptions& options,
                 std::size_t max_message_bytes);
 
+/// What goes with the bytes of a chunk.
+struct ChunkFields {
+  std::uint64_t chunk_index;
+  std::int64_t capture_time_ns;
+  ChunkCodec codec;
+};
+
+/// A piece of encoded video; its bytes are copied.
+///
+/// \throws InvalidFrame It does not fit into a message.
+v1::VideoChunk chunk(const Bytes& data, const ChunkFields& fields, std::size_t max_message_bytes);
+
 /// Ns since 1970.
 std::int64_t now_ns();
 

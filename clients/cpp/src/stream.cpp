@@ -17,6 +17,10 @@ std::uint64_t Stream::send(const Image& image, const FrameOptions& options) {
   return live_->send(image, options);
 }
 
+std::uint64_t Stream::send_chunk(const Bytes& data, ChunkCodec codec, const ChunkOptions& options) {
+  return live_->send_chunk(data, codec, options);
+}
+
 std::optional<Answer> Stream::next() { return live_->next(); }
 
 void Stream::listen(std::function<void(const Answer&)> on_answer) {

@@ -31,7 +31,9 @@ void append(ResultChunk& rows, ResultChunk& chunk) {
     append(rows.behaviors[place].status, chunk.behaviors.at(place).status);
     append(rows.behaviors[place].probabilities, chunk.behaviors[place].probabilities);
     append(rows.behaviors[place].present, chunk.behaviors[place].present);
+    append(rows.behaviors[place].bouts, chunk.behaviors[place].bouts);
   }
+  append(rows.faults, chunk.faults);
 }
 
 }  // namespace

@@ -125,6 +125,80 @@ TEST(Options, of_a_connection_are_refused_where_they_cannot_work) {
   EXPECT_THROW(Client("127.0.0.1:1", options), InvalidRequest);
 }
 
+TEST(Options, of_a_closed_loop_become_those_of_the_protocol) {
+  using ethostream::Condition;
+  ethostream::Keypoint snout = "snout";
+  snout.bundle = "mouse";
+  snout.animal = 1;
+  snout.min_confidence = 0.25F;
+  snout.predicted = true;
+  const auto square = Condition::in_region(snout, ethostream::Polygon{{{0, 1}, {2, 3}, {4, 5}}});
+  const auto circle = Condition::in_region("tail", ethostream::Circle{6, 7, 8});
+  ethostream::SessionOptions options;
+  options.triggers = {
+      {"place", Condition::any_of({square, Condition::negation(circle)}), 3, 2},
+      {"form", Condition::all_of({Condition::distance("snout", "tail", {1.0, 2.0}),
+                                  Condition::angle("snout", "neck", "tail", {30.0})})},
+      {"deed", Condition::speed("snout", {std::nullopt, 9.0})},
+      {"act", Condition::behavior("rearing", {0.5}, "cage")}};
+  options.prediction = ethostream::ForwardPrediction{50, std::nullopt, 4000};
+  const v1::StreamStart start = requests::session_start("mouse", options);
+  ASSERT_EQ(start.triggers_size(), 4);
+  const auto& place = start.triggers(0);
+  EXPECT_EQ(place.name(), "place");
+  EXPECT_EQ(place.frames_on(), 3U);
+  EXPECT_EQ(place.frames_off(), 2U);
+  const auto& inside = place.condition().any_of().conditions(0).in_region();
+  EXPECT_EQ(inside.keypoint().keypoint(), "snout");
+  EXPECT_EQ(inside.keypoint().bundle(), "mouse");
+  EXPECT_EQ(inside.keypoint().animal(), 1U);
+  EXPECT_EQ(inside.keypoint().min_confidence(), 0.25F);
+  EXPECT_TRUE(inside.keypoint().predicted());
+  ASSERT_EQ(inside.polygon().corners_size(), 3);
+  EXPECT_EQ(inside.polygon().corners(2).x_px(), 4);
+  EXPECT_EQ(inside.polygon().corners(2).y_px(), 5);
+  const auto& outside = place.condition().any_of().conditions(1).negation().in_region();
+  EXPECT_FALSE(outside.keypoint().has_min_confidence());
+  EXPECT_EQ(outside.circle().center().x_px(), 6);
+  EXPECT_EQ(outside.circle().center().y_px(), 7);
+  EXPECT_EQ(outside.circle().radius_px(), 8);
+  const auto& form = start.triggers(1).condition().all_of();
+  EXPECT_EQ(form.conditions(0).distance().second().keypoint(), "tail");
+  EXPECT_EQ(form.conditions(0).distance().px().at_most(), 2);
+  EXPECT_EQ(form.conditions(1).angle().vertex().keypoint(), "neck");
+  EXPECT_EQ(form.conditions(1).angle().deg().at_least(), 30);
+  EXPECT_FALSE(form.conditions(1).angle().deg().has_at_most());
+  EXPECT_EQ(start.triggers(1).frames_on(), 1U);
+  EXPECT_EQ(start.triggers(2).condition().speed().px_per_s().at_most(), 9);
+  const auto& act = start.triggers(3).condition().behavior();
+  EXPECT_EQ(act.behavior(), "rearing");
+  EXPECT_EQ(act.bundle(), "cage");
+  EXPECT_EQ(act.probability().at_least(), 0.5);
+  EXPECT_EQ(start.prediction().ahead_ms(), 50);
+  EXPECT_FALSE(start.prediction().has_measurement_sd_px());
+  EXPECT_EQ(start.prediction().acceleration_sd_px_s2(), 4000);
+  options.triggers[0].frames_on = 0;
+  EXPECT_THROW(Client("127.0.0.1:1").session("mouse", options), InvalidRequest);
+}
+
+TEST(Chunk, that_fits_into_no_message_is_refused) {
+  const requests::ChunkFields fields = {3, 5, ethostream::ChunkCodec::hevc};
+  const v1::VideoChunk made = requests::chunk(GRAY, fields, 1030);
+  EXPECT_EQ(made.chunk_index(), 3U);
+  EXPECT_EQ(made.capture_time_ns(), 5);
+  EXPECT_EQ(made.codec(), v1::VIDEO_CODEC_HEVC);
+  EXPECT_EQ(made.data(), std::string(6, '\7'));
+  try {
+    requests::chunk(GRAY, fields, 1029);
+    FAIL();
+  } catch (const InvalidFrame& error) {
+    const std::string text = error.what();
+    EXPECT_EQ(text.rfind("chunk 3 holds 6 bytes, over the client's limit of 5; send smaller", 0),
+              0U)
+        << text;
+  }
+}
+
 TEST(Errors, keep_status_and_message) {
   const grpc::Status status(grpc::StatusCode::ABORTED, "try later");
   try {

@@ -56,7 +56,7 @@ TEST(Ledger, delivers_outcomes_in_the_order_of_the_frames) {
     ledger.send(index, 0);
   }
   EXPECT_TRUE(ledger.settle(outcome(1)).empty());
-  EXPECT_EQ(ledger.sent_in_flight(), 2U);
+  EXPECT_EQ(ledger.in_flight(), 2U);
   EXPECT_EQ(sorted(ledger.settle(outcome(0))).outcome_numbers(), numbers_below(2));
   EXPECT_EQ(ledger.counts().in_flight(), 1U);
 }
@@ -109,7 +109,44 @@ TEST(Ledger, answers_all_that_is_open_as_lost_when_it_is_closed) {
   EXPECT_EQ(counts.results, 1U);
   EXPECT_EQ(counts.lost, 1U);
   EXPECT_EQ(counts.in_flight(), 0U);
-  EXPECT_EQ(ledger.sent_in_flight(), 0U);
+  EXPECT_EQ(ledger.in_flight(), 0U);
+}
+
+TEST(Ledger, takes_frames_of_chunks_with_acknowledgements_or_answers_and_numbers_go_on) {
+  Ledger ledger;
+  for (const auto index : numbers_below(3)) {
+    ledger.send_chunk(index, static_cast<std::int64_t>(10 * index));
+  }
+  ethostream::ChunkAcknowledgement first;
+  first.frames_decoded = 2;
+  const auto taken = sorted(ledger.acknowledge(first)).chunks;
+  ASSERT_EQ(taken.size(), 1U);
+  EXPECT_EQ(taken[0].frames_decoded, 2U);
+  EXPECT_FALSE(taken[0].is_lost);
+  EXPECT_TRUE(ledger.acknowledge(first).empty());  // of no open chunk
+  EXPECT_EQ(ledger.in_flight(), 2U);
+  EXPECT_EQ(ledger.number(2, 10), 2U);  // a frame of chunk 1, before its acknowledgement
+  EXPECT_GT(ledger.round_trip_ns(2), 0);
+  EXPECT_EQ(ledger.in_flight(), 3U);
+  EXPECT_EQ(ledger.settle(outcome(0)).size(), 1U);
+  const Answers lost = sorted(ledger.close("gone"));
+  ASSERT_EQ(lost.outcome_numbers(), (std::vector<std::uint64_t>{1, 2}));
+  EXPECT_EQ(lost.outcomes[1].reason, "lost");
+  EXPECT_EQ(lost.outcomes[1].capture_time_ns, 10);
+  ASSERT_EQ(lost.chunk_numbers(), (std::vector<std::uint64_t>{1, 2}));
+  EXPECT_TRUE(lost.chunks[1].is_lost);
+  EXPECT_EQ(lost.chunks[1].capture_time_ns, 20);
+  EXPECT_EQ(lost.chunks[1].message, "gone");
+  ledger.send_chunk(3, 0);
+  EXPECT_EQ(ledger.number(0, 0), 3U);  // the first frame of the next connection
+  const auto counts = ledger.counts();
+  EXPECT_EQ(counts.accepted, 4U);
+  EXPECT_EQ(counts.results, 1U);
+  EXPECT_EQ(counts.lost, 2U);
+  EXPECT_EQ(counts.unexpected, 1U);
+  EXPECT_EQ(counts.chunks, 4U);
+  EXPECT_EQ(counts.chunks_acknowledged, 1U);
+  EXPECT_EQ(counts.chunks_lost, 2U);
 }
 
 TEST(AnswerQueue, lets_a_sender_wait_while_too_many_answers_are_unread) {

@@ -2,6 +2,7 @@
 
 #include <numeric>
 #include <utility>
+#include <variant>
 
 namespace {
 
@@ -24,11 +25,7 @@ ethostream::Image MadeFrame::image() const {
 }
 
 void Answers::take(ethostream::Answer answer) {
-  if (auto* outcome = std::get_if<ethostream::FrameOutcome>(&answer)) {
-    outcomes.push_back(std::move(*outcome));
-  } else {
-    behaviors.push_back(std::move(std::get<ethostream::BehaviorResult>(answer)));
-  }
+  std::visit([this](auto& one) { add(std::move(one)); }, answer);
 }
 
 std::vector<std::uint64_t> Answers::outcome_numbers() const {
@@ -43,6 +40,14 @@ std::vector<std::uint64_t> Answers::behavior_numbers() const {
   std::vector<std::uint64_t> numbers;
   for (const auto& one : behaviors) {
     numbers.push_back(one.frame_index);
+  }
+  return numbers;
+}
+
+std::vector<std::uint64_t> Answers::chunk_numbers() const {
+  std::vector<std::uint64_t> numbers;
+  for (const auto& one : chunks) {
+    numbers.push_back(one.chunk_index);
   }
   return numbers;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "ethostream/ethostream.hpp"
@@ -26,10 +27,19 @@ inline const ethostream::Bundles BUNDLES = {"vector-points", "vector-motion"};
 struct Answers {
   std::vector<ethostream::FrameOutcome> outcomes;
   std::vector<ethostream::BehaviorResult> behaviors;
+  std::vector<ethostream::ChunkAcknowledgement> chunks;
+  std::vector<ethostream::TriggerEvent> events;
 
   void take(ethostream::Answer answer);
   std::vector<std::uint64_t> outcome_numbers() const;
   std::vector<std::uint64_t> behavior_numbers() const;
+  std::vector<std::uint64_t> chunk_numbers() const;
+
+ private:
+  void add(ethostream::FrameOutcome one) { outcomes.push_back(std::move(one)); }
+  void add(ethostream::BehaviorResult one) { behaviors.push_back(std::move(one)); }
+  void add(ethostream::ChunkAcknowledgement one) { chunks.push_back(std::move(one)); }
+  void add(ethostream::TriggerEvent one) { events.push_back(std::move(one)); }
 };
 
 /// Reads a stream to its end.

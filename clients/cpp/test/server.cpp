@@ -22,11 +22,6 @@ constexpr std::chrono::seconds START_TIME{240};  // of a machine that has much e
 constexpr std::chrono::seconds STOP_TIME{120};
 constexpr std::chrono::milliseconds LOOK_EVERY{50};
 
-std::string python() {
-  const char* named = std::getenv("ETHOSTREAM_PYTHON");
-  return named != nullptr ? named : in_repository(".venv/bin/python");
-}
-
 pid_t spawn(std::vector<std::string> command, const std::string& log) {
   std::vector<char*> arguments;
   for (auto& one : command) {
@@ -60,6 +55,11 @@ TemporaryFolder::TemporaryFolder() {
 TemporaryFolder::~TemporaryFolder() {
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);
+}
+
+std::string python() {
+  const char* named = std::getenv("ETHOSTREAM_PYTHON");
+  return named != nullptr ? named : in_repository(".venv/bin/python");
 }
 
 std::string in_repository(const std::string& path) { return std::string(REPOSITORY "/") + path; }

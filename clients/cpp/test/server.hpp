@@ -22,6 +22,9 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
+/// The Python that servers and other programs of the checkout run in.
+std::string python();
+
 /// Path of a file of the checkout.
 std::string in_repository(const std::string& path);
 

@@ -1,4 +1,4 @@
-/** The client: live streams, sessions, archive analyses, uploads and models of one server. */
+/** The client: live streams, sessions, analyses, uploads, models and jobs of one server. */
 
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -18,6 +18,7 @@ import {
   UploadStartSchema,
 } from "./generated/ethostream/v1/inference_service_pb.js";
 import { ModelService } from "./generated/ethostream/v1/model_service_pb.js";
+import { Jobs } from "./jobs.js";
 import { LiveStream } from "./live.js";
 import * as messages from "./messages.js";
 import type { SessionOptions, StreamOptions } from "./options.js";
@@ -50,6 +51,8 @@ export interface AnalysisOptions {
 
 /** A connection to a server; it connects with the first call. Call `close` at the end. */
 export class Client {
+  /** The archive jobs of the server. */
+  readonly jobs: Jobs;
   readonly #connection: Connection;
 
   /**
@@ -61,6 +64,7 @@ export class Client {
     options: ClientOptions = {},
   ) {
     this.#connection = new Connection(address, options);
+    this.jobs = new Jobs(this.#connection);
   }
 
   /**

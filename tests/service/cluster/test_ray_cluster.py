@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -20,10 +21,16 @@ pytest.importorskip("ray", reason="uv sync --extra cluster")
 pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore")]  # those of Ray
 
 MODEL = "openfield-mouse"
-VIDEOS = 4
+VIDEOS = 3
 FRAMES = 600
-LIMIT_S = 540
+LIMIT_S = 900
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.1"}
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback only
+    "RAY_worker_niceness": "0",  # else 15: on a busy machine they would never get on
+}
 
 
 class Nodes:
@@ -57,8 +64,7 @@ class Nodes:
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
     before = dict(os.environ)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    os.environ.update(ENVIRONMENT)
     nodes = Nodes()
     try:
         yield nodes
@@ -178,3 +184,40 @@ def test_a_process_that_is_killed_and_a_node_that_is_lost_cost_nothing_but_time(
     assert resumed[killed] > 0
     assert resumed[lost] > 0
     assert read(out) == expected
+
+
+def test_a_command_that_is_stopped_leaves_its_videos_to_the_next_one_at_once(
+    nodes: Nodes, videos: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = begin(nodes, videos, out)
+    try:
+        working = wait_for_work(command, out, processes=2)
+        command.send_signal(signal.SIGINT)
+        assert command.wait(LIMIT_S) != 0
+    finally:
+        command.kill()
+        command.communicate()
+    assert all(holders(out)[name].ended for name in working)
+    resumed = end(begin(nodes, videos, out))
+    assert all(resumed[name] > 0 for name in working)
+    assert read(out) == expected
+
+
+def test_a_cluster_of_this_machine_alone_gives_the_same_bytes_and_ends_with_the_command(
+    videos: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    command = analyze(videos / "v0.mp4", tmp_path, "--ray", "local")
+    done = subprocess.run(
+        command,
+        env=os.environ | ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "v0.parquet").read_bytes() == expected["v0.parquet"]
+    holder = holders(tmp_path)["v0"]
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(holder.process).wait(60)

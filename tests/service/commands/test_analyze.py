@@ -1,6 +1,7 @@
 """`ethostream analyze` as people call it, with a shipped bundle, here and through a server."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,6 +70,31 @@ def test_a_server_and_this_process_give_the_same_results_and_a_bad_file_is_told(
     assert "skipped, finished before" in again.stdout
 
 
+def test_files_left_out_and_a_page_of_all_are_told(video: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    for name in ("a.mp4", "twin.mp4"):
+        shutil.copy(video, archive / name)
+    (archive / "notes.txt").write_text("rat 7 escaped")
+    (archive / "empty.mp4").touch()
+    done = call(archive, "--model", MODEL, "--report", "--format", "dlc-csv", "--json")
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert [one["state"] for one in told["videos"]] == ["done", "failed"]
+    assert [Path(one["path"]).name for one in told["left_out"]] == ["twin.mp4", "notes.txt"]
+    assert told["report"] == str(archive / "report.html")
+    page = (archive / "report.html").read_text()
+    for words in ("ethostream analyze", "a_report.html", "is empty", "notes.txt", "same bytes"):
+        assert words in page
+
+    (archive / "empty.mp4").unlink()
+    again = call(archive, "--model", MODEL, "--report", "--format", "dlc-csv")
+    assert again.returncode == 0, again.stderr
+    assert "notes.txt: left out: its ending .txt is none of a video" in again.stdout
+    assert "0 analyzed, 1 skipped, 0 failed, 2 files left out" in again.stdout
+    assert "report.html: left out" not in again.stdout
+
+
 def test_a_bundle_that_does_not_exist_is_an_error_that_lists_those_that_do(video: Path) -> None:
     done = call(video, "--model", "unicorn")
     assert done.returncode == 1
@@ -86,7 +112,7 @@ def test_a_server_that_is_not_there_is_an_error(video: Path) -> None:
     ("option", "value", "message"),
     [
         ("--crop", "1,2,3", "not X,Y,W,H"),
-        ("--parallel", "0", "--parallel is at least 1"),
+        ("--parallel", "0", "--parallel is 0; give at least 1"),
         ("--format", "xlsx", "invalid choice"),
     ],
 )

@@ -12,7 +12,7 @@ from service.jobs import work
 from service.jobs.analyzer import Analyzer
 from service.jobs.finish import Outputs
 from service.jobs.jobs import JobRunner
-from service.jobs.status import JobStatus
+from service.jobs.status import JobSpeed, JobStatus, look
 from service.jobs.store import JobPlan, JobStore
 from service.jobs.submit import JobRequest, plan_job
 from service.results import RequestOptions, read_results
@@ -253,3 +253,22 @@ async def test_who_waits_for_the_end_finds_the_page_of_each_attempt(folder: Path
         assert (await runner.retry(job_id)).report is None
         await asyncio.wait_for(runner.wait_until_done(), 120)
         assert (await runner.status(job_id)).report is not None
+
+
+async def test_a_video_that_another_server_has_just_written_is_in_work_until_it_is_settled(
+    folder: Path,
+) -> None:
+    analyzer = CountingAnalyzer()
+    async with running(folder, analyzer) as runner:
+        job = plan(folder, ("videos/a.mp4",), out="out")
+        await runner.submit(job)
+        await last(runner, job.job_id)
+        (settled,) = (runner.store.folder / job.job_id / "videos").iterdir()
+    store = JobStore(folder / "jobs")
+    settled.unlink()
+    (video,) = look(store.job(job.job_id), JobSpeed()).videos
+    assert (video.state, video.frames, video.total_frames) == ("running", FRAMES, FRAMES)
+    later = plan(folder, ("videos/a.mp4",), out="out", overwrite=True)
+    store.add(later)
+    (video,) = look(store.job(later.job_id), JobSpeed()).videos
+    assert (video.state, video.frames) == ("queued", 0)

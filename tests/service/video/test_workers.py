@@ -207,6 +207,24 @@ async def test_a_cancelled_reader_frees_the_worker(long_video, short_video):
             assert len([frame async for frame in reader]) == 30
 
 
+async def test_a_reader_that_is_cancelled_while_it_leaves_confuses_no_other(
+    long_video, short_video
+):
+    async with DecodeWorkers(1) as workers:
+        for waits in range(4):  # for the worker's answer to the first cancellation
+            reads = asyncio.Event()
+            task = asyncio.create_task(read_and(workers, long_video, 5, reads.set))
+            await reads.wait()
+            task.cancel()
+            for _ in range(waits):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            async with workers.open(short_video) as reader:
+                assert len([frame async for frame in reader]) == 30
+
+
 async def test_a_bad_file_costs_nothing_but_its_own_error(tmp_path, short_video):
     (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(2).bytes(9000))
     async with DecodeWorkers(1) as workers:

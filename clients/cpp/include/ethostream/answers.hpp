@@ -32,6 +32,9 @@ struct PoseResult {
   std::vector<Pose> poses;
   /// The part of the frame that the bundle looked at; not set: all of it.
   std::optional<Crop> crop;
+  /// (N,) where the animals are expected, where a `prediction` was asked for; NaN where a keypoint
+  /// was not seen for long, and empty where the time of capture does not rise.
+  std::vector<Pose> predicted;
 };
 
 /// Where the time of a frame went on the server, ns.
@@ -50,7 +53,7 @@ struct StageTimings {
 /// What became of a frame.
 enum class OutcomeKind { result, skipped, error };
 
-/// The one answer to a frame that `send` took.
+/// The one answer to a frame that `send` took, or that came out of chunks.
 struct FrameOutcome {
   std::uint64_t frame_index = 0;
   /// As given to `send`.
@@ -118,12 +121,44 @@ struct BehaviorResult {
   std::vector<BoutEvent> bouts;
 };
 
-/// What a live stream answers.
-using Answer = std::variant<FrameOutcome, BehaviorResult>;
+/// The one answer to a chunk that `send_chunk` took; its frames' outcomes come on their own.
+struct ChunkAcknowledgement {
+  std::uint64_t chunk_index = 0;
+  /// As given to `send_chunk`.
+  std::int64_t capture_time_ns = 0;
+  /// Frames that came out with it; the decoder holds the last picture back until the next one
+  /// begins, so these may be of the chunk before.
+  std::uint32_t frames_decoded = 0;
+  /// Packets and pictures that could not be decoded.
+  std::uint32_t packets_corrupt = 0;
+  /// On the first of these, or why the chunk is lost; empty when nothing was wrong.
+  std::string message;
+  /// The connection broke before the server took it in.
+  bool is_lost = false;
+};
 
-/// Frames that `send` took, and what became of them.
+/// What a trigger event tells.
+enum class TriggerKind { on, off };
+
+/// A trigger switched; it comes before the last answer to the frame that decided.
+struct TriggerEvent {
+  /// Its name.
+  std::string trigger;
+  TriggerKind kind = TriggerKind::on;
+  /// The frame that decided.
+  std::uint64_t frame_index = 0;
+  /// As given to `send`.
+  std::int64_t capture_time_ns = 0;
+  /// From the frame's arrival until the event was complete, on the server's clock, ns.
+  std::int64_t latency_ns = 0;
+};
+
+/// What a live stream answers.
+using Answer = std::variant<FrameOutcome, BehaviorResult, ChunkAcknowledgement, TriggerEvent>;
+
+/// Frames that were taken, and what became of them.
 struct LedgerCounts {
-  /// Frames that `send` took.
+  /// Frames that `send` took, or that came out of chunks.
   std::uint64_t accepted = 0;
   /// Of these, analyzed.
   std::uint64_t results = 0;
@@ -133,8 +168,14 @@ struct LedgerCounts {
   std::uint64_t errors = 0;
   /// Of these, sent, and the connection broke before the answer; delivered as error `lost`.
   std::uint64_t lost = 0;
-  /// Answers of the server that fit no open frame; they are not delivered.
+  /// Answers of the server that fit no open frame or chunk; they are not delivered.
   std::uint64_t unexpected = 0;
+  /// Chunks that `send_chunk` took.
+  std::uint64_t chunks = 0;
+  /// Of these, taken in by the server.
+  std::uint64_t chunks_acknowledged = 0;
+  /// Of these, sent, and the connection broke before the acknowledgement.
+  std::uint64_t chunks_lost = 0;
 
   /// Frames that have no answer yet.
   std::uint64_t in_flight() const { return accepted - results - skipped - errors - lost; }

@@ -23,7 +23,7 @@ struct BundleSelection {
   std::map<std::string, float> thresholds;
   /// Behavior bundles: shortest bouts by behavior name, frames at the bundle's rate, from 1.
   std::map<std::string, std::uint32_t> min_bout_frames;
-  /// Behavior bundles, live streams: tell onsets and offsets in `BehaviorResult::bouts`.
+  /// Behavior bundles: tell onsets and offsets in the `bouts` of the answers.
   bool bout_events = false;
 };
 

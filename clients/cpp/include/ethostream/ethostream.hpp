@@ -9,4 +9,5 @@
 #include "ethostream/options.hpp"
 #include "ethostream/session.hpp"
 #include "ethostream/stream.hpp"
+#include "ethostream/triggers.hpp"
 #include "ethostream/video.hpp"

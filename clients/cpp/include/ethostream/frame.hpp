@@ -1,4 +1,4 @@
-/// Images as a camera gives them, and how one frame is sent.
+/// Images and encoded video as a camera gives them, and how they are sent.
 #pragma once
 
 #include <cstddef>
@@ -75,6 +75,17 @@ struct FrameOptions {
   std::optional<Color> color;
   /// Part of the frame that the models look at, instead of the stream's.
   std::optional<Crop> crop;
+};
+
+/// How encoded video is to be read: Annex B byte streams, or JPEGs in a row.
+enum class ChunkCodec : std::uint8_t { h264 = 1, hevc = 2, mjpeg = 3 };
+
+/// How a piece of encoded video is sent.
+struct ChunkOptions {
+  /// Number of the chunk, greater than the last one; by default one more.
+  std::optional<std::uint64_t> chunk_index;
+  /// Time of capture of its first frame on the camera's clock, ns; by default now, ns since 1970.
+  std::optional<std::int64_t> capture_time_ns;
 };
 
 }  // namespace ethostream

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ethostream/frame.hpp"
+#include "ethostream/triggers.hpp"
 
 namespace ethostream {
 
@@ -36,6 +38,19 @@ struct ClientOptions {
   double timeout_seconds = 60;
 };
 
+/// Says where keypoints are expected some time after a frame was captured: the time that a pose
+/// takes from the camera to the rig is paid back. Only for bundles of one animal.
+struct ForwardPrediction {
+  /// Time after the capture, in (0, 1000] ms.
+  double ahead_ms = 0;
+  /// Standard deviation of a position at confidence 1, px; by default the server's, 1.5.
+  std::optional<double> measurement_sd_px = std::nullopt;
+  /// Standard deviation of the acceleration along each axis, px/s²; by default the server's, 3000.
+  std::optional<double> acceleration_sd_px_s2 = std::nullopt;
+  /// Time in which the acceleration forgets itself to 1/e, s; by default the server's, 0.1.
+  std::optional<double> acceleration_time_s = std::nullopt;
+};
+
 /// How a session of single calls is run.
 struct SessionOptions {
   /// Rate of the camera; 0 = the behavior bundles' own.
@@ -48,6 +63,10 @@ struct SessionOptions {
   Color color = Color::rgb;
   /// Crop each frame around the animal, within `crop`, where it was in the newest answered frame.
   std::optional<DynamicCrop> dynamic_crop;
+  /// Events to wait for, at most 32: a `TriggerEvent` each time one switches.
+  std::vector<Trigger> triggers;
+  /// Say where the keypoints will be: `PoseResult::predicted`.
+  std::optional<ForwardPrediction> prediction;
 };
 
 /// What to do when frames come faster than they are answered.
@@ -80,6 +99,9 @@ struct AnalysisOptions {
   std::optional<Crop> crop;
   /// First frame to analyze; behavior context begins here.
   std::uint64_t first_frame = 0;
+  /// Go on with an analysis that broke off: rows before this frame are there already and are not
+  /// sent again; 0 = from `first_frame` on. Not with `dynamic_crop`, nor with bout events.
+  std::uint64_t resume_frame = 0;
   /// Number of frames to analyze; 0 = up to the end.
   std::uint64_t frame_limit = 0;
   /// Frames in a result chunk; 0 = the server's default.

@@ -19,6 +19,8 @@ struct FrameAnswers {
   FrameOutcome outcome;
   /// Behavior results that are ready by now, for this frame or for earlier ones.
   std::vector<BehaviorResult> behaviors;
+  /// Triggers that have switched by now.
+  std::vector<TriggerEvent> triggers;
 };
 
 /// Frames in, one call each; made by `Client::session`.

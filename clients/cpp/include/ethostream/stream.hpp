@@ -1,4 +1,4 @@
-/// A live stream: frames in, one outcome for each out, across broken connections.
+/// A live stream: frames or chunks in, one outcome a frame out, across broken connections.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@ class LiveStream;
 /// Sending and reading may go on in two threads, or in turn. Every frame that `send` took gets
 /// exactly one `FrameOutcome`, and one `BehaviorResult` per behavior bundle, each kind in the order
 /// of the frames, also when the connection breaks: what the server owed then arrives as error
-/// `lost`, and behavior results as status `error`. Every function may be called from any thread.
+/// `lost`, and behavior results as status `error`. Encoded video goes by `send_chunk` instead.
+/// Every function may be called from any thread.
 class Stream {
  public:
   Stream(Stream&&) noexcept;
@@ -41,8 +42,22 @@ class Stream {
   ///
   /// \throws InvalidFrame The image cannot be sent, or its number does not follow the last one.
   /// \throws AnswersUnread Nobody read an answer for 10 s and the buffer for them is full.
-  /// \throws EthostreamError The stream failed, or was finished.
+  /// \throws EthostreamError The stream failed, was finished, or sends chunks.
   std::uint64_t send(const Image& image, const FrameOptions& options = {});
+
+  /// Sends a piece of encoded video and returns its number; its bytes may be reused afterwards.
+  ///
+  /// This waits while as many chunks as there are credits have no acknowledgement, whatever the
+  /// freshness: later pictures rest on earlier ones. Each chunk gets one `ChunkAcknowledgement`,
+  /// each frame decoded one `FrameOutcome`, numbered from 0 in the order of presentation. After a
+  /// break, pictures come again with the next key frame.
+  ///
+  /// \param data Bytes in stream order, cut anywhere, usually one picture: Annex B for h264 and
+  ///   hevc, JPEGs in a row for mjpeg.
+  /// \throws InvalidFrame The chunk cannot be sent, or its number does not follow the last one.
+  /// \throws AnswersUnread Nobody read an answer for 10 s and the buffer for them is full.
+  /// \throws EthostreamError The stream failed, was finished, or sends frames or another codec.
+  std::uint64_t send_chunk(const Bytes& data, ChunkCodec codec, const ChunkOptions& options = {});
 
   /// Waits for the next answer; nothing once the stream is finished and all are read.
   ///

@@ -78,6 +78,12 @@ struct VideoFinished {
   std::string message;
   /// Wall time on the server, ns.
   std::int64_t total_ns = 0;
+  /// Of `frames_ok`, shown again by the container.
+  std::uint64_t frames_repeated = 0;
+  /// Of `frames_failed`, not in the file.
+  std::uint64_t frames_missing = 0;
+  /// Of `frames_failed`, in the file but damaged.
+  std::uint64_t frames_corrupt = 0;
 };
 
 /// What decoding a frame of a file gave.
@@ -119,6 +125,18 @@ struct BehaviorColumns {
   std::vector<float> probabilities;
   /// (T, C) 1 where present by threshold, without the bout rule.
   std::vector<std::uint8_t> present;
+  /// What these frames decided, in order, where the selection asked for bout events.
+  std::vector<BoutEvent> bouts;
+};
+
+/// Why a frame of a file has no pixels.
+struct FrameFault {
+  /// In presentation order of the file, from 0.
+  std::uint64_t frame_index = 0;
+  /// missing or corrupt.
+  FrameStatus status = FrameStatus::missing;
+  /// What decoding met.
+  std::string reason;
 };
 
 /// Results of T consecutive frames of a video.
@@ -133,6 +151,8 @@ struct ResultChunk {
   std::vector<PoseColumns> poses;
   /// One per behavior bundle.
   std::vector<BehaviorColumns> behaviors;
+  /// Why the rows without pixels have none, one each.
+  std::vector<FrameFault> faults;
 };
 
 /// All results of one video; every column has a row for each of its T frames.
