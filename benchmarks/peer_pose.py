@@ -1,9 +1,11 @@
 """This server beside DLC-Live: one pose network with the same weights, on the processor.
 
-The network is DeepLabCut 3's resnet_50, its default (GroupNorm, output stride 16), with random
-weights, written as DeepLabCut exports it. DLC-Live opens that file in a program of its own; here
-it is read by the importer and written as a bundle in fp32 and int8. DLC-Live is called in its own
-process, this server is asked over gRPC, both for one frame after the other.
+The network is DeepLabCut 3's resnet_50 with output stride 16 and random weights, written as
+DeepLabCut exports it: its default, with GroupNorm, which is computed in floating point after each
+convolution whatever the precision, and with BatchNorm, which becomes part of the convolutions.
+DLC-Live opens that file in a program of its own; here it is read by the importer and written as a
+bundle in fp32, with int8 beside it. DLC-Live is called in its own process, this server is asked
+over gRPC, both for one frame after the other.
 """
 
 import json
@@ -27,12 +29,16 @@ from service.engine import create_engine, default_threads
 
 DLC_LIVE = "DLC-Live"
 _MODEL, _KEYPOINTS = "dlc", 4
+_BACKBONES = {
+    "resnet50_gn": "DeepLabCut resnet_50",
+    "resnet50": "DeepLabCut resnet_50 with BatchNorm",
+}
 _GOALS = {"fp32": None, "bf16": 1.7, "int8": 3.0}
 
 
 def compare_pose(
     python: Path, *, size_px: int, seconds: float, turns: int
-) -> tuple[list[Comparison], float]:
+) -> tuple[list[Comparison], dict[str, float]]:
     """Measure both; return with it the median distance in px between their poses in fp32.
 
     Args:
@@ -41,12 +47,28 @@ def compare_pose(
         seconds: of each measurement.
         turns: of all.
     """
+    done: list[Comparison] = []
+    apart_px: dict[str, float] = {}
+    for backbone, name in _BACKBONES.items():
+        network = f"{name} {size_px}x{size_px}"
+        taken, apart_px[network] = _measure(python, backbone, size_px, seconds, turns)
+        done += [
+            Comparison(DLC_LIVE, network, f"openvino {precision}", 1, found, _GOALS[precision])
+            for precision, found in taken.items()
+        ]
+    return done, apart_px
+
+
+def _measure(
+    python: Path, backbone: str, size_px: int, seconds: float, turns: int
+) -> tuple[dict[str, list[Turn]], float]:
+    """Return the turns by precision of this server, and the distance of poses."""
     frames = noise(size_px)
     pictures = [one.tobytes() for one in frames]
     taken: dict[str, list[Turn]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        exported = write_exported_model(folder / "exported.pt")
+        exported = write_exported_model(folder / "exported.pt", backbone)
         graph = _write_bundle(exported, folder / "models", size_px)
         np.save(folder / "frames.npy", np.stack(frames))
         ours = {
@@ -62,15 +84,16 @@ def compare_pose(
             for precision, server in ours.items():
                 found = server.measure(pictures, concurrency=1, seconds=seconds)
                 taken.setdefault(precision, []).append(Turn(peer, found))
-    network = f"DeepLabCut resnet_50 {size_px}x{size_px}"
-    return [
-        Comparison(DLC_LIVE, network, f"openvino {precision}", 1, done, _GOALS[precision])
-        for precision, done in taken.items()
-    ], apart_px
+    return taken, apart_px
 
 
-def write_exported_model(path: Path) -> Path:
-    """Write a resnet_50 of four keypoints with random weights as DeepLabCut 3 exports it."""
+def write_exported_model(path: Path, backbone: str) -> Path:
+    """Write a resnet_50 of four keypoints with random weights as DeepLabCut 3 exports it.
+
+    Args:
+        path: where.
+        backbone: timm's name, `resnet50_gn` or `resnet50`.
+    """
     names = [f"point{i}" for i in range(_KEYPOINTS)]
 
     def layers(channels: int) -> dict[str, list[int]]:
@@ -99,7 +122,7 @@ def write_exported_model(path: Path) -> Path:
         },
         "method": "bu",
         "model": {
-            "backbone": {"type": "ResNet", "model_name": "resnet50_gn", "output_stride": 16},
+            "backbone": {"type": "ResNet", "model_name": backbone, "output_stride": 16},
             "backbone_output_channels": 2048,
             "heads": {"bodypart": head},
         },
@@ -108,7 +131,7 @@ def write_exported_model(path: Path) -> Path:
     torch.manual_seed(1)
     network = DlcNetwork(read_dlc_config(config, name=str(path)))
     for module in network.modules():
-        if isinstance(module, torch.nn.GroupNorm):
+        if isinstance(module, torch.nn.GroupNorm | torch.nn.BatchNorm2d):
             # Some begin at 0 and most at 1: nothing would come through, or nothing be computed.
             torch.nn.init.normal_(module.weight, mean=1.0, std=0.1)
             torch.nn.init.normal_(module.bias, std=0.1)

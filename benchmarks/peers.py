@@ -74,7 +74,7 @@ def main() -> int:
     if "pose" in arguments.parts and DLC_LIVE in pythons:
         pose, apart_px = compare_pose(pythons[DLC_LIVE], size_px=arguments.size_px, **common)
         done += pose
-        result["dlc_live_median_distance_px"] = round(apart_px, 4)
+        result["dlc_live_median_distance_px"] = apart_px
     rows = [one.row() for one in done]
     lines = table(rows)
     lines += [(name, f"not there; make it with: {command}") for name, command in missing.items()]

@@ -3,9 +3,9 @@
 import asyncio
 import json
 import sys
+import time
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 
@@ -119,12 +119,19 @@ def test_a_frame_for_litserve_is_posted_as_it_is(status: bytes) -> None:
 
 def test_a_server_that_is_not_measured_is_stopped(server) -> None:
     process = psutil.Process(server.pid)
+
+    def is_stopped_at_last(wanted: bool) -> bool:
+        until = time.monotonic() + 30
+        while (process.status() == psutil.STATUS_STOPPED) != wanted and time.monotonic() < until:
+            time.sleep(0.01)
+        return process.status() == psutil.STATUS_STOPPED
+
     with stopped(server):
-        assert process.status() == psutil.STATUS_STOPPED
+        assert is_stopped_at_last(True)
         with awake(server):
-            assert process.status() != psutil.STATUS_STOPPED
-        assert process.status() == psutil.STATUS_STOPPED
-    assert process.status() != psutil.STATUS_STOPPED
+            assert not is_stopped_at_last(False)
+        assert is_stopped_at_last(True)
+    assert not is_stopped_at_last(False)
 
 
 def test_a_row_has_medians_and_ratios_of_the_same_turn() -> None:
@@ -148,7 +155,9 @@ def test_a_row_has_medians_and_ratios_of_the_same_turn() -> None:
     assert table([alone.row()])[0][1].endswith("2.00 x")
 
 
-def test_the_exported_model_is_read_by_the_importer(tmp_path: Path) -> None:
-    network = read_network(write_exported_model(tmp_path / "exported.pt"))
+@pytest.mark.parametrize("backbone", ["resnet50_gn", "resnet50"])
+def test_the_exported_model_is_read_by_the_importer(backbone: str, tmp_path: Path) -> None:
+    network = read_network(write_exported_model(tmp_path / "exported.pt", backbone))
     assert sum(one.numel() for one in network.parameters()) == pytest.approx(23.7e6, rel=0.01)
-    assert np.std([float(one.std()) for one in network.parameters() if one.ndim == 1]) > 0
+    # Nothing that is the same for all channels, which an engine could leave out.
+    assert all(float(one.detach().std()) > 0 for one in network.parameters() if one.ndim == 1)
