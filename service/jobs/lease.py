@@ -32,6 +32,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Content of a lease file."""
 
     host: str
+    """See `host_name`."""
     process: int
     process_began: float
     """Time when the process began, s since 1970: a process number is used again some day."""
@@ -82,7 +83,7 @@ class LeaseTaker:
         """Beat of each foreign lease, and when it was first seen, by our own clock."""
         process = psutil.Process()
         self._me = Holder(
-            host=socket.gethostname(), process=process.pid, process_began=process.create_time()
+            host=host_name(), process=process.pid, process_began=process.create_time()
         )
 
     def take(self, folder: Path) -> Lease | None:
@@ -153,6 +154,16 @@ def newest_number(folder: Path) -> int:
 def lease_path(folder: Path, number: int) -> Path:
     """Path of a lease file."""
     return folder / f"lease-{number:06d}.json"
+
+
+def host_name() -> str:
+    """Return the name of where process numbers count: the host, and on Linux its namespace.
+
+    Containers may share the name of the host, but not its numbers.
+    """
+    with suppress(OSError):
+        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
+    return socket.gethostname()
 
 
 async def _beat(lease: Lease) -> None:

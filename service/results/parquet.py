@@ -171,9 +171,7 @@ def from_table(provenance: Provenance, table: pa.Table) -> VideoResults:
     )
 
 
-def last_poses(
-    bundles: Iterable[AnsweredBundle], table: pa.Table
-) -> tuple[tuple[int, Poses], ...]:
+def last_poses(bundles: Iterable[AnsweredBundle], table: pa.Table) -> tuple[tuple[int, Poses], ...]:
     """Return the newest frame that has poses and these, by pose bundle; empty where none has."""
     status = _numbers(table, "status", np.uint8)
     rows = np.flatnonzero(np.isin(status, [one for one in FrameStatus if one.has_pixels]))

@@ -244,9 +244,7 @@ def same_work(
     """
     if stored.format_version != FORMAT_VERSION or stored.options != options:
         return False
-    if [without_stride(one) for one in stored.bundles] != [
-        without_stride(one) for one in bundles
-    ]:
+    if [without_stride(one) for one in stored.bundles] != [without_stride(one) for one in bundles]:
         return False
     if (video.names if isinstance(video, PictureList) else ()) != stored.source.pictures:
         return False

@@ -12,7 +12,7 @@ import pytest
 
 from service.errors import LeaseLost
 from service.jobs import lease as module
-from service.jobs.lease import Holder, LeaseTaker, lease_path, newest_number
+from service.jobs.lease import Holder, LeaseTaker, host_name, lease_path, newest_number
 
 
 def write_holder(folder: Path, number: int, **changes: object) -> None:
@@ -63,10 +63,8 @@ def test_many_processes_that_ask_at_once_get_one_lease(tmp_path: Path) -> None:
 
 
 def test_a_process_with_the_number_of_a_dead_one_does_not_hold_its_lease(tmp_path: Path) -> None:
-    import socket
-
     me = psutil.Process()
-    mine = {"host": socket.gethostname(), "process": os.getpid()}
+    mine = {"host": host_name(), "process": os.getpid()}
     write_holder(tmp_path, 3, **mine, process_began=me.create_time() - 100)
     lease = LeaseTaker().take(tmp_path)
     assert lease is not None
