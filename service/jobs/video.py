@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import structlog
 
-from service.errors import EthostreamError, LeaseLost
+from service.errors import DecoderFailed, EthostreamError, LeaseLost
 from service.jobs.analyzer import Analyzer
 from service.jobs.chunks import ChunkStore
 from service.jobs.finish import Finish, Finisher, Outputs
@@ -19,6 +20,12 @@ from service.jobs.reports import VideoReport
 from service.jobs.work import VideoProgress, VideoWork
 from service.results import RequestOptions, count_frames, read_provenance, record_path, same_work
 from service.results.plan import PlannedVideo
+
+log = structlog.get_logger("ethostream.jobs")
+
+_DECODERS = 3
+"""A decode process may have been killed for its memory, or by an operator; one that dies this often
+on a video dies of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +106,20 @@ class VideoWorker:
             if await asyncio.to_thread(self._is_finished, video):
                 await self._add_files(video, lease)
                 return await asyncio.to_thread(self._skipped, video)
+            return _done(await self._analyze(video, lease, analyzed))
+        except LeaseLost:
+            return VideoReport(str(video.path), "busy")
+        except (EthostreamError, OSError) as error:
+            message = _describe(error, video)
+            with suppress(OSError, LeaseLost):
+                await asyncio.to_thread(_note_failure, lease, message)
+            return VideoReport(str(video.path), "failed", message=message)
+
+    async def _analyze(
+        self, video: PlannedVideo, lease: Lease, analyzed: Callable[[], None]
+    ) -> VideoManifest:
+        """Analyze and write; where the decoder dies, another one goes on from the chunks."""
+        for attempt in range(_DECODERS):
             work = VideoWork(
                 video,
                 lease,
@@ -108,14 +129,13 @@ class VideoWorker:
                 self._request.outputs,
                 self._on_progress,
             )
-            return _done(await work.run(analyzed))
-        except LeaseLost:
-            return VideoReport(str(video.path), "busy")
-        except (EthostreamError, OSError) as error:
-            message = _describe(error, video)
-            with suppress(OSError, LeaseLost):
-                await asyncio.to_thread(_note_failure, lease, message)
-            return VideoReport(str(video.path), "failed", message=message)
+            try:
+                return await work.run(analyzed)
+            except DecoderFailed as error:
+                if attempt == _DECODERS - 1:
+                    raise
+                log.warning("video goes on with another decoder", reason=str(error))
+        raise AssertionError("the last attempt returns or raises")
 
     def _is_complete(self, video: PlannedVideo) -> bool:
         """Whether nothing is left to do, not even to put away; needs no place to write."""

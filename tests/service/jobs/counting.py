@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.errors import InvalidVideo
+from service.errors import DecoderFailed, InvalidVideo
 from service.jobs.analyzer import Finished, Resume, Started
 from service.results import AnsweredBundle, AnsweredPose, RequestOptions
 from service.results.video_results import ChunkLike
@@ -26,16 +26,23 @@ BUNDLE = AnsweredBundle(
 class CountingAnalyzer:
     """Answers with x = 20, y = the frame's number, in chunks of five.
 
-    Videos named `bad` fail in the middle; in `scratched`, frame 7 is damaged.
+    Videos named `bad` fail in the middle; in `scratched`, frame 7 is damaged; at `deadly` the
+    decoder dies at frame 5 as often as `deaths` says.
 
     Args:
         bundle: that answers.
         decoder: that it says to read with.
         hang_at: frame before which it waits until `goes_on` is set.
+        deaths: of the decoder at `deadly`.
     """
 
     def __init__(
-        self, bundle: AnsweredBundle = BUNDLE, *, decoder: str = "pyav", hang_at: int = -1
+        self,
+        bundle: AnsweredBundle = BUNDLE,
+        *,
+        decoder: str = "pyav",
+        hang_at: int = -1,
+        deaths: int = 0,
     ) -> None:
         self.bundles = (bundle,)
         self.analyzed: list[str] = []
@@ -47,6 +54,7 @@ class CountingAnalyzer:
         self.goes_on = asyncio.Event()
         self._decoder = decoder
         self._hang_at = hang_at
+        self._deaths = deaths
 
     def can_resume(self, options: RequestOptions) -> bool:
         return True
@@ -67,6 +75,9 @@ class CountingAnalyzer:
                 if first == self._hang_at:
                     self.hangs.set()
                     await self.goes_on.wait()
+                if video.stem == "deadly" and first == 5 and self._deaths:
+                    self._deaths -= 1
+                    raise DecoderFailed(f"the decode process was ended by signal 9 at {video}")
                 if video.stem == "bad" and first:
                     raise InvalidVideo(f"{video} is cut off after frame {first}")
                 yield self._chunk(np.arange(first, min(first + 5, end)), video)

@@ -290,3 +290,22 @@ async def test_a_full_disk_is_told_and_costs_nothing_that_was_done(
     again = CountingAnalyzer()
     (report,) = await analyze(again, folder)
     assert (report.state, again.first_frames) == ("done", [10])
+
+
+@pytest.mark.parametrize(("deaths", "state"), [(2, "done"), (3, "failed")])
+async def test_another_decoder_goes_on_where_one_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: int, state: str
+) -> None:
+    monkeypatch.setattr("service.jobs.work.CHUNK_SECONDS", 0.0)
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "deadly.mp4").write_bytes(b"video")
+    analyzer = CountingAnalyzer(deaths=deaths)
+    (report,) = await analyze(analyzer, tmp_path)
+    assert report.state == state
+    assert analyzer.first_frames == [0, 5, 5]
+    if state == "done":
+        assert read_results(tmp_path / "out" / "deadly.parquet").frame_index.tolist() == list(
+            range(FRAMES)
+        )
+    else:
+        assert "ended by signal 9" in report.message
