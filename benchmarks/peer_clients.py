@@ -136,6 +136,8 @@ async def litserve(port: int, model: str, size_px: int) -> AsyncIterator[Ask]:
         assert status.split()[1] == "200", f"{status}: {body!r}"
         assert json.loads(body)["keypoints"], "an answer has keypoints"
 
-    yield ask
-    writer.close()
-    await writer.wait_closed()
+    try:
+        yield ask
+    finally:
+        writer.close()
+        await writer.wait_closed()

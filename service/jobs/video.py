@@ -109,7 +109,9 @@ class VideoWorker:
             return _done(await self._analyze(video, lease, analyzed))
         except LeaseLost:
             return VideoReport(str(video.path), "busy")
-        except (EthostreamError, OSError) as error:
+        except Exception as error:  # a bug of ours on one video must not stop the others
+            if not isinstance(error, EthostreamError | OSError):
+                log.exception("video failed", video=str(video.path))
             message = _describe(error, video)
             with suppress(OSError, LeaseLost):
                 await asyncio.to_thread(_note_failure, lease, message)
@@ -194,10 +196,14 @@ def _done(manifest: VideoManifest) -> VideoReport:
     )
 
 
-def _describe(error: EthostreamError | OSError, video: PlannedVideo) -> str:
-    """Say what happened and what to do; errors of the system name neither."""
-    if not isinstance(error, OSError):
+def _describe(error: Exception, video: PlannedVideo) -> str:
+    """Say what happened and what to do; errors of the system, and bugs, name neither."""
+    if isinstance(error, EthostreamError):
         return str(error)
+    if not isinstance(error, OSError):
+        return (
+            f"{type(error).__name__}: {error}; this is a bug of ethostream, the log has its trace"
+        )
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk of {video.out} is full; make room and run again: what is done is kept"
     return f"{error}; the results go to {video.out}: run again when that is there"

@@ -90,24 +90,31 @@ def test_clients_are_answered_by_this_server(server, client: peer_clients.Client
 def test_a_frame_for_litserve_is_posted_as_it_is(status: bytes) -> None:
     seen: list[bytes] = []
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                assert b"Content-Length: %d\r\n" % len(PICTURES[0]) in head
-                seen.append(await reader.readexactly(len(PICTURES[0])))
-                body = b'{"keypoints": [[[1, 2, 3]]]}'
-                writer.write(b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n" % (status, len(body)))
-                writer.write(body)
-        except asyncio.IncompleteReadError:
-            writer.close()
-
     async def ask_twice() -> None:
+        hung_up = asyncio.Event()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                while head := await reader.readline():
+                    head += await reader.readuntil(b"\r\n\r\n")
+                    assert b"Content-Length: %d\r\n" % len(PICTURES[0]) in head
+                    seen.append(await reader.readexactly(len(PICTURES[0])))
+                    body = b'{"keypoints": [[[1, 2, 3]]]}'
+                    writer.write(b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n" % (status, len(body)))
+                    writer.write(body)
+            finally:
+                writer.close()
+                await writer.wait_closed()
+                hung_up.set()
+
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as one:
             port = one.sockets[0].getsockname()[1]
-            async with peer_clients.litserve(port, "", SIZE_PX) as ask:
-                for picture in PICTURES[:2]:
-                    await ask(picture)
+            try:
+                async with peer_clients.litserve(port, "", SIZE_PX) as ask:
+                    for picture in PICTURES[:2]:
+                        await ask(picture)
+            finally:
+                await asyncio.wait_for(hung_up.wait(), 60)
 
     if status.startswith(b"200"):
         asyncio.run(ask_twice())

@@ -27,7 +27,7 @@ class CountingAnalyzer:
     """Answers with x = 20, y = the frame's number, in chunks of five.
 
     Videos named `bad` fail in the middle; in `scratched`, frame 7 is damaged; at `deadly` the
-    decoder dies at frame 5 as often as `deaths` says.
+    decoder dies at frame 5 as often as `deaths` says; `buggy` meets a bug.
 
     Args:
         bundle: that answers.
@@ -78,6 +78,8 @@ class CountingAnalyzer:
                 if video.stem == "deadly" and first == 5 and self._deaths:
                     self._deaths -= 1
                     raise DecoderFailed(f"the decode process was ended by signal 9 at {video}")
+                if video.stem == "buggy":
+                    raise ValueError("no such branch")
                 if video.stem == "bad" and first:
                     raise InvalidVideo(f"{video} is cut off after frame {first}")
                 yield self._chunk(np.arange(first, min(first + 5, end)), video)

@@ -309,3 +309,12 @@ async def test_another_decoder_goes_on_where_one_died(
         )
     else:
         assert "ended by signal 9" in report.message
+
+
+async def test_a_bug_stops_no_other_video(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    for name in ("buggy.mp4", "c.mp4"):
+        (tmp_path / "videos" / name).write_bytes(name.encode())
+    buggy, fine = await analyze(CountingAnalyzer(), tmp_path)
+    assert (buggy.state, fine.state) == ("failed", "done")
+    assert buggy.message.startswith("ValueError: no such branch; this is a bug of ethostream")
