@@ -146,8 +146,11 @@ class JobRunner:
                 owes_pages = False
             except OSError as error:  # the file system stalls: look again in a moment
                 log.error("the folder of jobs cannot be read", reason=str(error))
+            # Not asyncio.wait_for: before Python 3.12 it forgets a cancellation that comes together
+            # with what it waits for, and a runner that is stopped would work on.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._wake.wait()
 
     def _begin_what_can_be(self, jobs: Sequence[StoredJob]) -> None:
         stay = {one.plan.job_id for one in jobs if not one.is_cancelled}

@@ -272,3 +272,11 @@ async def test_a_video_that_another_server_has_just_written_is_in_work_until_it_
     store.add(later)
     (video,) = look(store.job(later.job_id), JobSpeed()).videos
     assert (video.state, video.frames) == ("queued", 0)
+
+
+async def test_a_runner_stops_also_when_it_is_woken_at_that_moment(folder: Path) -> None:
+    async with asyncio.timeout(60):
+        for _ in range(3):
+            async with running(folder, CountingAnalyzer()) as runner:
+                await asyncio.sleep(0.2)  # it has looked at its folder, and waits
+                runner._wake.set()
