@@ -184,11 +184,12 @@ async def test_a_cancel_at_one_server_reaches_the_other(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     analyzer = CountingAnalyzer(hang_at=0)
-    async with running(folder, analyzer) as works, running(folder, CountingAnalyzer()) as other:
+    async with running(folder, analyzer) as works:
         job = plan(folder, ("videos/a.mp4",))
         await works.submit(job)
         await asyncio.wait_for(analyzer.hangs.wait(), 60)
-        await other.cancel(job.job_id)
+        async with running(folder, CountingAnalyzer()) as other:
+            await other.cancel(job.job_id)
         async with asyncio.timeout(60):
             while analyzer.at_once:  # noqa: ASYNC110 - the runner sets no event for this
                 await asyncio.sleep(0.05)
