@@ -117,9 +117,11 @@ def test_the_slurm_script_works_on_every_machine_of_the_allocation(tmp_path: Pat
     calls = tmp_path / "calls"
     answers = {
         "scontrol": "printf 'n1\\nn2\\nn3\\n'",
-        "srun": 'case "$*" in *ip-address*) echo 10.0.0.1;; esac',
         # The script starts the other nodes in the background; an analysis would wait for them.
-        "ethostream": f'[ $1 = jobs ] || until grep -q "t --address" {calls}; do sleep 0.1; done',
+        "srun": f"""case "$*" in
+            *ip-address*) echo 10.0.0.1;;
+            *analyze*) until grep -q "start --address" {calls}; do sleep 0.1; done;;
+        esac""",
     }
     for name in ("scontrol", "srun", "ray", "ethostream"):
         tool = tools / name
