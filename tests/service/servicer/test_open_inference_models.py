@@ -256,6 +256,7 @@ def test_reflection_describes_both_protocols_and_health_stays(vectors):
     listed, *files = stub.ServerReflectionInfo(iter(requests), timeout=TIMEOUT_S)
     assert {one.name for one in listed.list_services_response.service} == {
         "ethostream.v1.InferenceService",
+        "ethostream.v1.JobService",
         "ethostream.v1.ModelService",
         "inference.GRPCInferenceService",
         "grpc.health.v1.Health",
