@@ -55,7 +55,7 @@ def _from_folder(arguments: argparse.Namespace) -> "list[BundleInfo]":
 
     from service.repository import EngineConfig, Repository
     from service.runtime import parse_bundle
-    from service.servicer.converters import from_status
+    from service.servicer.bundle_info import from_status
 
     async def scan() -> "list[BundleInfo]":
         repository = Repository(arguments.models, EngineConfig(), (1,))

@@ -33,8 +33,17 @@ from service.outcomes import (
 )
 from service.paths import resolve_below_roots
 from service.runtime import Runtime
-from service.servicer import converters
 from service.servicer.admission import Admission
+from service.servicer.answers import (
+    from_behavior,
+    from_chunk,
+    from_chunk_taken,
+    from_outcome,
+    from_started,
+    from_video_finished,
+    from_video_started,
+)
+from service.servicer.requests import to_codec, to_frame, to_session_options, to_video_options
 from service.servicer.shared_memory import open_shared_memory
 from service.servicer.triggers import from_trigger
 from service.session import LiveSession
@@ -88,7 +97,7 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
         if first is None or first.WhichOneof("request") != "start":
             raise InvalidRequest("a stream's first message must be `start`; send it before frames")
         async with self._open_session(first.start, context) as session:
-            yield pb2.StreamFramesResponse(started=converters.from_started(session))
+            yield pb2.StreamFramesResponse(started=from_started(session))
             reader = asyncio.create_task(self._read(request_iterator, session))
             drain = asyncio.create_task(self._tell_of_drain(session))
             try:
@@ -126,7 +135,7 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
                 )
         else:
             unary = self._begin_unary(request.start, context)
-            response.started.CopyFrom(converters.from_started(unary.session))
+            response.started.CopyFrom(from_started(unary.session))
         session_id = response.session_id = unary.session.session_id
         async with unary.lock:
             self._postpone_expiry(session_id, unary)
@@ -197,7 +206,7 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
             path = await asyncio.to_thread(resolve_below_roots, request.path, self._roots)
         else:
             raise InvalidRequest("no video is named; set upload_id or path")
-        options = converters.to_video_options(request, self._runtime.repository)
+        options = to_video_options(request, self._runtime.repository)
         if self._videos >= self._limits.max_videos:
             raise Overloaded(
                 f"{self._videos} videos are being analyzed, which is this server's limit; "
@@ -207,11 +216,11 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
         try:
             async for event in self._runtime.analyze(path, options):
                 if isinstance(event, VideoStarted):
-                    yield pb2.AnalyzeVideoResponse(started=converters.from_video_started(event))
+                    yield pb2.AnalyzeVideoResponse(started=from_video_started(event))
                 elif isinstance(event, ResultChunk):
-                    yield pb2.AnalyzeVideoResponse(chunk=converters.from_chunk(event))
+                    yield pb2.AnalyzeVideoResponse(chunk=from_chunk(event))
                 else:
-                    yield pb2.AnalyzeVideoResponse(finished=converters.from_video_finished(event))
+                    yield pb2.AnalyzeVideoResponse(finished=from_video_finished(event))
         finally:
             self._videos -= 1
 
@@ -226,7 +235,7 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
             await self._close_session(session)
 
     def _create_session(self, start: pb2.StreamStart, context: "Context") -> LiveSession:
-        options = converters.to_session_options(start, self._runtime.repository)
+        options = to_session_options(start, self._runtime.repository)
         if start.HasField("shared_memory"):
             memory = open_shared_memory(
                 start.shared_memory, context.peer(), is_allowed=self._limits.shared_memory
@@ -334,7 +343,7 @@ class _ChunkReader:
 
     async def offer(self, chunk: frame_pb2.VideoChunk) -> None:
         """Decode a chunk, offer its frames, acknowledge it."""
-        codec = converters.to_codec(chunk)
+        codec = to_codec(chunk)
         if self._decoder is None:
             self._codec = codec
             self._decoder = ChunkDecoder(codec, decoder=self._name)
@@ -375,15 +384,15 @@ class _ChunkReader:
 
 
 def _to_frame(message: frame_pb2.Frame, session: LiveSession) -> EncodedFrame:
-    return converters.to_frame(message, session.options.shared_memory)
+    return to_frame(message, session.options.shared_memory)
 
 
 def _add(answer: LiveAnswer, response: pb2.AnalyzeFrameResponse) -> None:
     match answer:
         case Outcome():
-            response.outcome.CopyFrom(converters.from_outcome(answer))
+            response.outcome.CopyFrom(from_outcome(answer))
         case LiveBehavior():
-            response.behaviors.append(converters.from_behavior(answer))
+            response.behaviors.append(from_behavior(answer))
         case LiveTrigger():
             response.triggers.append(from_trigger(answer))
 
@@ -391,13 +400,13 @@ def _add(answer: LiveAnswer, response: pb2.AnalyzeFrameResponse) -> None:
 def _to_response(answer: LiveAnswer) -> pb2.StreamFramesResponse:
     match answer:
         case Outcome():
-            return pb2.StreamFramesResponse(outcome=converters.from_outcome(answer))
+            return pb2.StreamFramesResponse(outcome=from_outcome(answer))
         case LiveBehavior():
-            return pb2.StreamFramesResponse(behavior=converters.from_behavior(answer))
+            return pb2.StreamFramesResponse(behavior=from_behavior(answer))
         case LiveTrigger():
             return pb2.StreamFramesResponse(trigger=from_trigger(answer))
         case ChunkTaken():
-            return pb2.StreamFramesResponse(chunk=converters.from_chunk_taken(answer))
+            return pb2.StreamFramesResponse(chunk=from_chunk_taken(answer))
         case Draining():
             drain = pb2.DrainNotice(grace_ms=round(answer.grace_seconds * 1000))
             return pb2.StreamFramesResponse(drain=drain)

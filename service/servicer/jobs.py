@@ -22,7 +22,7 @@ from service.repository import Repository
 from service.results import RequestOptions
 from service.results.provenance import DynamicCropOptions
 from service.runtime import parse_bundle
-from service.servicer import converters
+from service.servicer.requests import to_crop, to_dynamic_crop
 
 if TYPE_CHECKING:  # the class takes no parameters at run time
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -117,8 +117,8 @@ def to_request(spec: pb2.JobSpec, repository: Repository) -> JobRequest:
     """
     if spec.frame_rate_hz < 0:
         raise InvalidRequest(f"frame_rate_hz is {spec.frame_rate_hz}; give 0 or a positive rate")
-    crop = converters.to_crop(spec.crop) if spec.HasField("crop") else None
-    follow = converters.to_dynamic_crop(spec)
+    crop = to_crop(spec.crop) if spec.HasField("crop") else None
+    follow = to_dynamic_crop(spec)
     if follow is not None and follow.confidence_cutoff is not None:
         raise InvalidRequest("jobs follow animals by the bundle's own cut-off; leave it out")
     return JobRequest(

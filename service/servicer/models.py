@@ -8,7 +8,7 @@ from ethostream.v1 import model_service_pb2 as pb2
 from ethostream.v1 import model_service_pb2_grpc as pb2_grpc
 
 from service.repository import Repository
-from service.servicer.converters import from_status
+from service.servicer.bundle_info import from_status
 
 if TYPE_CHECKING:  # the class takes no parameters at run time
     Context = grpc.aio.ServicerContext[Any, Any]
