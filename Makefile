@@ -10,11 +10,11 @@ demo: uv ## the main job on a fresh machine: no torch, shipped bundles, a record
 	$(UV) sync --quiet --inexact --no-dev --extra cpu
 	$(RUN)/ethostream demo
 
-test: environment ## all Python tests
+test: environment ## the tests
 	$(RUN)/python -m pytest -q
 
-test-full: environment ## the same and the long ones
-	$(RUN)/python -m pytest -q --full
+test-full: environment ## the long tests that `make test` leaves out
+	$(RUN)/python -m pytest -q --full -m full
 
 check: environment ## formats, types, import rules, protocol rules, fresh stubs
 	$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy && $(RUN)/lint-imports
