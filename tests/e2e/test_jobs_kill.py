@@ -13,12 +13,13 @@ import psutil
 import pytest
 
 from clients.testdata.record import BEHAVIOR, MODELS, POSE
+from service.format_names import FORMATS
 from service.results import read_results
 from tests.e2e.archives import EXACT, PATIENCE_S, watch_to_the_end, write_clip
 
 KILLS = 20
 FRAMES = (3000, 2000, 4000, 40)
-FORMATS = ("dlc-h5", "dlc-csv", "sleap-h5", "deg-h5", "behavior-csv", "bouts")
+HDF5 = {".h5", ".slp", ".nwb"}
 
 
 class KilledServer:
@@ -61,7 +62,7 @@ def _command(process: psutil.Process) -> list[str]:
 @pytest.mark.full
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_servers_and_workers_leave_no_trace_in_the_results(start_server, tmp_path, seed):
-    pytest.importorskip("sleap_io", reason="two of the formats need the analysis extra")
+    pytest.importorskip("sleap_io", reason="uv sync --extra analysis: formats that need it")
     for number, frames in enumerate(FRAMES):
         write_clip(tmp_path / "videos" / f"{number}.mp4", frames=frames, seed=number)
     chance = random.Random(seed)
@@ -89,7 +90,7 @@ def test_killed_servers_and_workers_leave_no_trace_in_the_results(start_server, 
 def submit(address: str, out: str, *, overwrite: bool = False) -> str:
     with ethostream.Client(address) as client:
         job = client.jobs.submit(
-            "videos", bundles=[POSE, BEHAVIOR], formats=FORMATS, out=out, overwrite=overwrite
+            "videos", bundles=[POSE, BEHAVIOR], formats=tuple(FORMATS), out=out, overwrite=overwrite
         )
     return job.job_id
 
@@ -116,10 +117,10 @@ def finish(address: str, job_id: str) -> None:
 def compare(killed: Path, calm: Path) -> None:
     names = sorted(path.name for path in calm.iterdir() if path.is_file())
     assert [sorted(path.name for path in killed.iterdir() if path.is_file())] == [names]
-    assert {Path(name).suffix for name in names} == {".parquet", ".csv", ".h5"}
+    assert {Path(name).suffix for name in names} == {".parquet", ".csv", *HDF5}
     for name in names:
         ours, theirs = killed / name, calm / name
-        if name.endswith(".h5"):
+        if ours.suffix in HDF5:
             assert content(ours) == content(theirs), name
         else:
             assert ours.read_bytes() == theirs.read_bytes(), name
@@ -132,11 +133,11 @@ def compare(killed: Path, calm: Path) -> None:
 
 
 def content(path: Path) -> list[tuple[str, object]]:
-    """The arrays of an HDF5 file, without the dates in their headers."""
+    """The arrays of an HDF5 file, without the dates in its headers and NWB's date of writing."""
     found: list[tuple[str, object]] = []
 
     def look(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(item, h5py.Dataset):
+        if isinstance(item, h5py.Dataset) and name != "file_create_date":
             values = np.asarray(item[()])
             is_text = values.dtype.kind == "O"
             found.append((name, values.tolist() if is_text else values.tobytes()))
