@@ -2,6 +2,8 @@
 
 import time
 from collections import deque
+from collections.abc import Container
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -100,7 +102,10 @@ class JobSpeed:
 
 def look(job: StoredJob, speed: JobSpeed) -> JobStatus:
     """Return how far a job is now; reads the manifests of videos that others may work on."""
-    videos = tuple(_look_at_video(job, place, speed) for place in range(len(job.plan.videos)))
+    begun = _list_begun(job)
+    videos = tuple(
+        _look_at_video(job, place, speed, begun) for place in range(len(job.plan.videos))
+    )
     progress = _progress(job, videos)
     if speed.began_at < 0:
         speed.began_at = progress
@@ -127,7 +132,18 @@ def _state(job: StoredJob, videos: tuple[VideoStatus, ...]) -> State:
     return "running" if states - {"queued"} else "queued"
 
 
-def _look_at_video(job: StoredJob, place: int, speed: JobSpeed) -> VideoStatus:
+def _list_begun(job: StoredJob) -> set[Path]:
+    """Work folders that are there: one look at each folder of results, not one for each video."""
+    begun: set[Path] = set()
+    for folder in {work_folder(job.plan.videos[place]).parent for place in job.unsettled}:
+        with suppress(OSError):
+            begun.update(folder.iterdir())
+    return begun
+
+
+def _look_at_video(
+    job: StoredJob, place: int, speed: JobSpeed, begun: Container[Path]
+) -> VideoStatus:
     video = job.plan.videos[place]
     report = job.reports.get(place)
     if report is not None:
@@ -144,7 +160,7 @@ def _look_at_video(job: StoredJob, place: int, speed: JobSpeed) -> VideoStatus:
         )
     state: State = "cancelled" if job.is_cancelled else "queued"
     path = work_folder(video)
-    manifest = read_manifest(path)
+    manifest = read_manifest(path) if path in begun else None
     if manifest is None or manifest.state == "failed" or manifest.start is None:
         return VideoStatus(video.path, state)
     written = (path / "manifest.json").stat().st_mtime

@@ -75,11 +75,14 @@ class StoredJob:
         return self.is_cancelled or len(self.reports) == len(self.plan.videos)
 
     @property
+    def unsettled(self) -> list[int]:
+        """Places of the videos without a report."""
+        return [place for place in range(len(self.plan.videos)) if place not in self.reports]
+
+    @property
     def waiting(self) -> list[int]:
         """Places of the videos that are not over."""
-        if self.is_cancelled:
-            return []
-        return [place for place in range(len(self.plan.videos)) if place not in self.reports]
+        return [] if self.is_cancelled else self.unsettled
 
 
 class JobStore:
@@ -94,6 +97,8 @@ class JobStore:
         self._unreadable: set[Path] = set()
         self._plans: dict[str, JobPlan] = {}  # they never change
         self._reports: dict[str, dict[str, VideoReport]] = {}  # nor do these, by file name
+        self._complete: dict[tuple[str, int], dict[int, VideoReport]] = {}
+        """Of attempts in which every video has one."""
 
     def add(self, plan: JobPlan) -> None:
         """Store a job; others see it once it is whole."""
@@ -129,7 +134,7 @@ class JobStore:
             folder,
             self._is_cancelled(folder, attempt),
             attempt,
-            self._read_reports(job_id, attempt),
+            self._read_reports(plan, attempt),
         )
 
     def cancel(self, job_id: str) -> None:
@@ -180,11 +185,14 @@ class JobStore:
     def _is_cancelled(self, folder: Path, attempt: int) -> bool:
         return (folder / f"cancelled-{attempt:06d}").exists()
 
-    def _read_reports(self, job_id: str, attempt: int) -> dict[int, VideoReport]:
+    def _read_reports(self, plan: JobPlan, attempt: int) -> dict[int, VideoReport]:
         """The newest report of each video; of earlier attempts, only of those that succeeded."""
-        known = self._reports.setdefault(job_id, {})
+        complete = self._complete.get((plan.job_id, attempt))
+        if complete is not None:
+            return complete
+        known = self._reports.setdefault(plan.job_id, {})
         found: dict[int, VideoReport] = {}
-        folder = self.folder / job_id / "videos"
+        folder = self.folder / plan.job_id / "videos"
         for path in sorted(folder.glob("[0-9]*.json")):
             name = path.name
             if name not in known:
@@ -192,6 +200,8 @@ class JobStore:
             place, number = (int(part) for part in name.removesuffix(".json").split("-"))
             if number == attempt or known[name].state != "failed":
                 found[place] = known[name]
+        if len(found) == len(plan.videos):
+            self._complete[plan.job_id, attempt] = found
         return found
 
 
