@@ -14,6 +14,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "clients" / "node"
 INSTALL_S, TESTS_S = 300, 420
+FAILED_TEST = re.compile(r"^\s*not ok .*?^\s*\.\.\.$", re.MULTILINE | re.DOTALL)
 
 
 def run(*command: str, timeout_s: float = 60) -> str:
@@ -34,7 +35,7 @@ def run(*command: str, timeout_s: float = 60) -> str:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             printed, _ = process.communicate()
-    assert process.returncode == 0, printed[-6000:]
+    assert process.returncode == 0, "\n".join(FAILED_TEST.findall(printed)) or printed[-6000:]
     return printed
 
 
