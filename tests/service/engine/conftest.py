@@ -17,6 +17,12 @@ def mouse() -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def activity() -> Bundle:
+    """The shipped behavior bundle that has a sequence graph."""
+    return read_bundle(SHIPPED / "openfield-activity" / "1")
+
+
+@pytest.fixture(scope="session")
 def int8_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A QDQ graph that doubles (B, 4) float32 numbers in steps of 0.1."""
     onnx = pytest.importorskip("onnx", reason="onnx comes with the train extra")

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from service.engine import openvino
+from service.engine.onnxruntime import OnnxRuntimeEngine
 from service.engine.openvino import OpenVinoEngine
 from service.errors import EngineFailed
 
@@ -25,6 +27,35 @@ def test_rows_are_those_of_one_frame_at_a_time(mouse, frames, threads):
         found = engine.run({"frames": frames[:rows]})["keypoints"]
         assert found.flags.owndata
         np.testing.assert_allclose(found, alone[:rows], atol=1e-3)
+
+
+def test_sizes_that_come_again_after_many_others_are_computed(mouse, frames, monkeypatch):
+    monkeypatch.setattr(openvino, "_MOST_REQUESTS", 3)
+    engine = OpenVinoEngine(mouse.graph_path("pose"), threads=2, precision="fp32")
+    sizes = (1, 2, 5, 7, 1, 2, 9, 5)
+    wanted = engine.run({"frames": frames})["keypoints"]
+    for rows in sizes:
+        found = engine.run({"frames": frames[:rows]})["keypoints"]
+        np.testing.assert_array_equal(found, wanted[:rows])
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_graph_with_another_open_axis_takes_any_length_of_it(activity, rows):
+    path = activity.graph_path("sequence")
+    engine = OpenVinoEngine(path, threads=2, precision="fp32")
+    reference = OnnxRuntimeEngine(path, threads=1)
+    random = np.random.default_rng(5)
+    for steps in (1, 4, 2):
+        sizes = {0: rows, 1: steps}
+        inputs = {
+            spec.name: random.random(
+                [size or sizes[axis] for axis, size in enumerate(spec.shape)], np.float32
+            )
+            for spec in engine.inputs
+        }
+        found, wanted = engine.run(inputs), reference.run(inputs)
+        for name in wanted:
+            np.testing.assert_allclose(found[name], wanted[name], atol=1e-4)
 
 
 def test_answers_stay_as_they_are_when_the_next_batch_is_computed(mouse, frames):
