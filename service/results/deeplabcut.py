@@ -4,7 +4,7 @@ Columns have the levels scorer, bodyparts, coords (x, y, likelihood), with indiv
 scorer where a bundle answers for several animals. Frames without a result are empty.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from service.values import PoseColumns
 
 UNIQUE_OWNER = "single"
 """The individual that DeepLabCut gives the body parts to that exist once in the scene."""
+_ROWS_AT_ONCE = 20_000
+"""Tables take many times the memory of their numbers: those of a day are made in parts."""
 
 
 def pose_path(out: Path, stem: str, bundle: AnsweredBundle, suffix: str) -> Path:
@@ -33,32 +35,60 @@ def scorer_name(bundle: str, version: int) -> str:
 def write_h5(results: VideoResults, out: Path, stem: str) -> None:
     """Write one HDF5 file per pose bundle."""
     for bundle, poses in results.pose_answers():
-        write_table(pose_table(results, bundle, poses), pose_path(out, stem, bundle, ".h5"))
+        write_tables(_pose_tables(results, bundle, poses), pose_path(out, stem, bundle, ".h5"))
 
 
 def write_csv(results: VideoResults, out: Path, stem: str) -> None:
     """Write one CSV per pose bundle."""
     for bundle, poses in results.pose_answers():
-        write_table(pose_table(results, bundle, poses), pose_path(out, stem, bundle, ".csv"))
+        write_tables(_pose_tables(results, bundle, poses), pose_path(out, stem, bundle, ".csv"))
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table whole or not at all.
+    """Write a table whole or not at all; see `write_tables`."""
+    write_tables([table], path)
+
+
+def write_tables(parts: Iterable[pd.DataFrame], path: Path) -> None:
+    """Write the rows of several tables as one, whole or not at all.
 
     Args:
-        table: with the column levels of DeepLabCut.
+        parts: at least one; with the same columns, of the levels of DeepLabCut.
         path: .h5 (a PyTables table under the key `df_with_missing`) or .csv (one line a column
             level at the top).
     """
     with replacing(path) as unfinished:
-        if path.suffix == ".csv":
-            # Nine digits bring every float32 back exactly.
-            table.to_csv(unfinished, float_format="%.9g")
-        else:
-            table.to_hdf(unfinished, key="df_with_missing", mode="w", format="table")
+        unfinished.touch()
+        for place, part in enumerate(parts):
+            if path.suffix == ".csv":
+                # Nine digits bring every float32 back exactly.
+                part.to_csv(unfinished, float_format="%.9g", mode="a", header=place == 0)
+            else:
+                key = "df_with_missing"
+                part.to_hdf(
+                    unfinished,
+                    key=key,
+                    mode="a" if place else "w",
+                    append=place > 0,
+                    format="table",
+                )
 
 
-def pose_table(results: VideoResults, bundle: AnsweredBundle, poses: PoseColumns) -> pd.DataFrame:
+def _pose_tables(
+    results: VideoResults, bundle: AnsweredBundle, poses: PoseColumns
+) -> Iterator[pd.DataFrame]:
+    """Yield the table of poses in parts; that of pictures, whose names vary in length, in one."""
+    size = len(results) if results.files else _ROWS_AT_ONCE
+    for first in range(0, max(1, len(results)), max(1, size)):
+        yield pose_table(results, bundle, poses, slice(first, first + size))
+
+
+def pose_table(
+    results: VideoResults,
+    bundle: AnsweredBundle,
+    poses: PoseColumns,
+    rows: slice = slice(None),
+) -> pd.DataFrame:
     """Return the poses of one bundle as DeepLabCut's table, float64.
 
     Rows are indexed by frame number, those of pictures by file name, as in DeepLabCut.
@@ -68,13 +98,13 @@ def pose_table(results: VideoResults, bundle: AnsweredBundle, poses: PoseColumns
     table = keypoint_table(
         scorer_name(bundle.name, bundle.version),
         bundle.pose.keypoints,
-        results.frame_index,
-        poses.keypoints_xy,
-        poses.confidence,
+        results.frame_index[rows],
+        poses.keypoints_xy[rows],
+        poses.confidence[rows],
         animals=[f"animal{one + 1}" for one in range(bundle.pose.max_animals)] if several else (),
         unique_keypoints=bundle.pose.unique_keypoints,
     )
-    return table.set_axis(list(results.files), axis=0) if results.files else table
+    return table.set_axis(list(results.files)[rows], axis=0) if results.files else table
 
 
 def keypoint_table(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import tables
 
-from service.results import FORMATS, AnsweredBundle, VideoResults, write_results
+from service.results import FORMATS, AnsweredBundle, VideoResults, deeplabcut, write_results
 from service.results.deeplabcut import write_csv, write_h5
 
 Make = Callable[..., AnsweredBundle]
@@ -41,6 +41,20 @@ def test_the_file_is_in_table_format(results: VideoResults, tmp_path: Path) -> N
     write_h5(results, tmp_path, "cage 4")
     with tables.open_file(str(tmp_path / f"cage 4{SCORER}.h5")) as file:
         assert "table" in file.root.df_with_missing
+
+
+def test_tables_that_are_written_in_parts_are_those_of_one_part(
+    results: VideoResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stem, rows in (("whole", len(results)), ("parts", 7)):
+        monkeypatch.setattr(deeplabcut, "_ROWS_AT_ONCE", rows)
+        write_h5(results, tmp_path, stem)
+        write_csv(results, tmp_path, stem)
+    files = {one: tmp_path / f"{one}{SCORER}" for one in ("whole", "parts")}
+    texts = [one.with_name(f"{one.name}.csv").read_bytes() for one in files.values()]
+    assert texts[0] == texts[1]
+    tables = [pd.read_hdf(one.with_name(f"{one.name}.h5")) for one in files.values()]
+    pd.testing.assert_frame_equal(*tables)
 
 
 def test_several_animals_have_the_level_of_individuals(
