@@ -38,7 +38,7 @@ GATE = (
     "0.01 lower"
 )
 _FP32_EQUAL_SHARE, _F1_LOSS = 0.999, 0.01
-PARITY_FRAMES = 2000
+PARITY_FRAMES = 10_000
 """Whole recordings are compared until there are that many frames."""
 _CALIBRATION_RECORDINGS, _CALIBRATION_FRAMES = 8, 1200
 _RANGE_FRAMES = 128
