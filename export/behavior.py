@@ -40,7 +40,7 @@ GATE = (
 _FP32_EQUAL_SHARE, _F1_LOSS = 0.999, 0.01
 PARITY_FRAMES = 10_000
 """Whole recordings are compared until there are that many frames."""
-_CALIBRATION_RECORDINGS, _CALIBRATION_FRAMES = 8, 1200
+_CALIBRATION_RECORDINGS, _CALIBRATION_FRAMES = 8, 6000
 _RANGE_FRAMES = 128
 """Of the calibration, evenly taken, that ranges are drawn from; all of them judge the result."""
 _CONTEXT_FRAMES = 16

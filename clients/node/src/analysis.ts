@@ -133,6 +133,7 @@ export function joinChunks(chunks: readonly ResultChunk[]): ResultChunk {
       present: join(new Uint8Array(), chunks, (chunk) => chunk.behaviors[place]!.present),
       bouts: chunks.flatMap((chunk) => chunk.behaviors[place]!.bouts),
     })),
+    faults: chunks.flatMap((chunk) => chunk.faults),
   };
 }
 

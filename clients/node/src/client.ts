@@ -39,6 +39,11 @@ export interface AnalysisOptions {
   readonly crop?: Crop;
   /** First frame to analyze, by default 0; behavior context begins here. */
   readonly firstFrame?: number;
+  /**
+   * Go on with an analysis that broke off: rows before this frame are there already. Not with
+   * `dynamicCrop`.
+   */
+  readonly resumeFrame?: number;
   /** Number of frames to analyze; by default up to the end. */
   readonly frameLimit?: number;
   /** Frames in a result chunk; by default the server's. */
@@ -91,16 +96,18 @@ export class Client {
    * @throws InvalidRequest An option is outside its range.
    */
   analyze(source: VideoSource, bundles: Bundles, options: AnalysisOptions = {}): Analysis {
-    const { firstFrame = 0, frameLimit = 0, framesPerChunk = 0, frameRateHz = 0 } = options;
-    const counts = [firstFrame, frameLimit, framesPerChunk];
+    const { firstFrame = 0, resumeFrame = 0, frameLimit = 0, framesPerChunk = 0 } = options;
+    const { frameRateHz = 0 } = options;
+    const counts = [firstFrame, resumeFrame, frameLimit, framesPerChunk];
     if (!counts.every((one) => Number.isSafeInteger(one) && one >= 0) || !(frameRateHz >= 0)) {
       throw new InvalidRequest(
-        "firstFrame, frameLimit, framesPerChunk and frameRateHz are 0 or more",
+        "firstFrame, resumeFrame, frameLimit, framesPerChunk and frameRateHz are 0 or more",
       );
     }
     const request = {
       bundles: messages.selections(bundles),
       firstFrame: BigInt(firstFrame),
+      resumeFrame: BigInt(resumeFrame),
       frameLimit: BigInt(frameLimit),
       framesPerChunk,
       frameRateHz,

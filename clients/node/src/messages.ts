@@ -225,6 +225,11 @@ export function resultChunk(message: pb.ResultChunk): ResultChunk {
       present: Uint8Array.from(columns.present, Number),
       bouts: columns.bouts.flatMap(boutEvent),
     })),
+    faults: message.faults.map((one) => ({
+      frameIndex: Number(one.frameIndex),
+      status: one.status as number,
+      reason: one.reason,
+    })),
   };
 }
 

@@ -353,6 +353,15 @@ export interface ResultChunk {
   readonly status: Uint8Array;
   readonly poses: readonly PoseColumns[];
   readonly behaviors: readonly BehaviorColumns[];
+  /** Why the rows without pixels have none, one each. */
+  readonly faults: readonly FrameFault[];
+}
+
+/** Why a frame of a video has no pixels. */
+export interface FrameFault {
+  readonly frameIndex: number;
+  readonly status: FrameStatus;
+  readonly reason: string;
 }
 
 /** A video that was uploaded. */

@@ -29,6 +29,7 @@ import {
   EthostreamError,
   type FrameOptions,
   type FrameOutcome,
+  FrameStatus,
   type Image,
 } from "ethostream";
 
@@ -296,6 +297,35 @@ test("the recorded video gets the recorded columns", { timeout: 60_000 }, async 
     assert.ok(rows.behaviors[0]!.bouts.length > 0);
     assert.deepEqual([found.finished.frames, found.finished.framesOk], [12, 12]);
     assert.equal(found.started.info.codec, "ffv1");
+    assert.deepEqual(rows.faults, []);
+    const later = await client.analyzeAll({ upload }, ["vector-points"], { resumeFrame: 7 });
+    assert.deepEqual([...later.rows.frameIndex], [7, 8, 9, 10, 11]);
+    assert.deepEqual(
+      later.rows.poses[0]!.xPx,
+      rows.poses[0]!.xPx.slice(-later.rows.poses[0]!.xPx.length),
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("frames without pixels tell why", { timeout: 60_000 }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), "ethostream-node-"));
+  try {
+    const upload = join(folder, "damaged.mkv");
+    const parts = messagesOf<UploadVideoRequest>("upload", "requests").flatMap(({ request }) =>
+      request.case === "data" ? [request.value] : [],
+    );
+    const video = Buffer.concat(parts);
+    video.fill(0, Math.floor(video.length / 2), Math.floor(video.length / 2) + 600);
+    writeFileSync(upload, video);
+    const { rows } = await client.analyzeAll({ upload }, ["vector-points"]);
+    assert.ok(rows.faults.length > 0);
+    for (const { frameIndex, status, reason } of rows.faults) {
+      assert.equal(rows.status[rows.frameIndex.indexOf(frameIndex)], status);
+      assert.ok(status === FrameStatus.MISSING || status === FrameStatus.CORRUPT);
+      assert.notEqual(reason, "");
+    }
   } finally {
     rmSync(folder, { recursive: true });
   }
