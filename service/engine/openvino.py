@@ -1,6 +1,6 @@
 """OpenVINO on the CPU: about twice ONNX Runtime on processors that compute in bf16.
 
-A graph is compiled anew for each number of rows: of any number it takes up to 1.5 times as long. A
+A graph is compiled anew for the shapes of each batch: one for any shapes takes clearly longer. A
 batch is computed in parts side by side, each by its own share of the threads: the layers of small
 networks keep a few threads busier than many.
 """
@@ -12,6 +12,7 @@ import numpy as np
 import openvino as ov
 
 from service.engine.base import Tensors, TensorSpec
+from service.engine.rows import check_rows
 from service.errors import EngineFailed
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -19,6 +20,9 @@ _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _MOST_PARTS = 4
 _MOST_REQUESTS = 16
 """That are kept; the service sends batches of a few sizes, and an evaluation a few more."""
+
+_Shapes = tuple[tuple[int, ...], ...]
+"""Of a graph's inputs, in its order."""
 
 
 class OpenVinoEngine:
@@ -36,25 +40,21 @@ class OpenVinoEngine:
         }
         self.precision = precision
         self._most_parts = min(threads, _MOST_PARTS)
-        self._compiled: dict[tuple[int, int], ov.CompiledModel] = {}
-        """By the rows of a part, 0 for any, and the parts side by side."""
-        self._requests: dict[tuple[int, int, int], ov.InferRequest] = {}
+        self._compiled: dict[tuple[_Shapes, int], ov.CompiledModel] = {}
+        """By the shapes of a part and the parts side by side."""
+        self._requests: dict[tuple[_Shapes, int, int], ov.InferRequest] = {}
         """By the same and the place of the part."""
         model = ov.Core().read_model(str(graph))
-        self._has_open_rows_only = all(
-            shape[0].is_dynamic and all(size.is_static for size in list(shape)[1:])
-            for shape in (port.get_partial_shape() for port in model.inputs)
-        )
         self.inputs = tuple(_spec(port) for port in model.inputs)
         self.outputs = tuple(_spec(port) for port in model.outputs)
-        self._request(1, 1, 0)  # a graph that cannot be computed is refused here
+        self._compile(None, 1)  # a graph that cannot be computed is refused here
 
     def run(self, inputs: Tensors) -> Tensors:
         """See `Engine.run`."""
-        rows = len(next(iter(inputs.values())))
+        rows = check_rows(inputs, self.inputs, "OpenVINO")
         try:
             if rows < self._most_parts or self._most_parts == 1:
-                request = self._request(rows, 1, 0)
+                request = self._request(inputs, 1, 0)
                 values = request.infer(inputs, share_inputs=True, share_outputs=False)
                 return {spec.name: values[i] for i, spec in enumerate(self.outputs)}
             return self._run_parts(inputs, rows)
@@ -66,9 +66,7 @@ class OpenVinoEngine:
         limits = list(pairwise(rows * part // parts for part in range(parts + 1)))
         # Inputs are shared: they are kept until all parts are done.
         cut = [{name: array[i:end] for name, array in inputs.items()} for i, end in limits]
-        requests = [
-            self._request(end - first, parts, place) for place, (first, end) in enumerate(limits)
-        ]
+        requests = [self._request(part, parts, place) for place, part in enumerate(cut)]
         try:
             for request, part in zip(requests, cut, strict=True):
                 request.start_async(part, share_inputs=True)
@@ -79,29 +77,26 @@ class OpenVinoEngine:
             for i, spec in enumerate(self.outputs)
         }
 
-    def _request(self, rows: int, parts: int, place: int) -> ov.InferRequest:
+    def _request(self, inputs: Tensors, parts: int, place: int) -> ov.InferRequest:
         """Return what computes a part; it takes long the first time: at the warm-up."""
-        rows = rows if self._has_open_rows_only else 0
-        if (rows, parts, place) not in self._requests:
+        shapes = tuple(inputs[spec.name].shape for spec in self.inputs)
+        if (shapes, parts, place) not in self._requests:
             if len(self._requests) >= _MOST_REQUESTS:
                 self._requests.clear()
                 self._compiled.clear()
-            if (rows, parts) not in self._compiled:
-                self._compiled[rows, parts] = self._compile(rows, parts)
-            request = self._compiled[rows, parts].create_infer_request()
-            self._requests[rows, parts, place] = request
-        return self._requests[rows, parts, place]
+            if (shapes, parts) not in self._compiled:
+                self._compiled[shapes, parts] = self._compile(shapes, parts)
+            request = self._compiled[shapes, parts].create_infer_request()
+            self._requests[shapes, parts, place] = request
+        return self._requests[shapes, parts, place]
 
-    def _compile(self, rows: int, parts: int) -> ov.CompiledModel:
+    def _compile(self, shapes: _Shapes | None, parts: int) -> ov.CompiledModel:
+        """Compile the graph for some shapes, or for any."""
         core = ov.Core()
         model = core.read_model(str(self._graph))
-        if rows:
-            model.reshape(
-                {
-                    port.get_any_name(): [rows, *list(port.get_partial_shape())[1:]]
-                    for port in model.inputs
-                }
-            )
+        if shapes is not None:
+            names = [spec.name for spec in self.inputs]
+            model.reshape(dict(zip(names, map(list, shapes), strict=True)))
         settings = {"PERFORMANCE_HINT": "LATENCY"} if parts == 1 else {"NUM_STREAMS": parts}
         return core.compile_model(model, "CPU", {**self._settings, **settings})
 

@@ -23,7 +23,7 @@ def check_rows(inputs: Tensors | DeviceTensors, specs: Sequence[TensorSpec], eng
     for name, array in inputs.items():
         spec = wanted[name]
         sizes = zip(array.shape[1:], spec.shape[1:], strict=False)
-        fits = array.ndim == len(spec.shape) and all(n == size for n, size in sizes)
+        fits = array.ndim == len(spec.shape) and all(size in (None, n) for n, size in sizes)
         if array.dtype != spec.dtype or not fits or len(array) != rows or not rows:
             shape = ", ".join("any" if n is None else str(n) for n in spec.shape)
             raise EngineFailed(
