@@ -47,14 +47,18 @@ class OpenVinoEngine:
         model = ov.Core().read_model(str(graph))
         self.inputs = tuple(_spec(port) for port in model.inputs)
         self.outputs = tuple(_spec(port) for port in model.outputs)
-        self._compile(None, 1)  # a graph that cannot be computed is refused here
+        # A graph that cannot be computed is refused here.
+        if all(None not in spec.shape[1:] for spec in self.inputs):
+            self._request(tuple(tuple(size or 1 for size in one.shape) for one in self.inputs))
+        else:
+            self._compile(None, 1)
 
     def run(self, inputs: Tensors) -> Tensors:
         """See `Engine.run`."""
         rows = check_rows(inputs, self.inputs, "OpenVINO")
         try:
             if rows < self._most_parts or self._most_parts == 1:
-                request = self._request(inputs, 1, 0)
+                request = self._request(self._shapes(inputs))
                 values = request.infer(inputs, share_inputs=True, share_outputs=False)
                 return {spec.name: values[i] for i, spec in enumerate(self.outputs)}
             return self._run_parts(inputs, rows)
@@ -66,7 +70,9 @@ class OpenVinoEngine:
         limits = list(pairwise(rows * part // parts for part in range(parts + 1)))
         # Inputs are shared: they are kept until all parts are done.
         cut = [{name: array[i:end] for name, array in inputs.items()} for i, end in limits]
-        requests = [self._request(part, parts, place) for place, part in enumerate(cut)]
+        requests = [
+            self._request(self._shapes(part), parts, place) for place, part in enumerate(cut)
+        ]
         try:
             for request, part in zip(requests, cut, strict=True):
                 request.start_async(part, share_inputs=True)
@@ -77,9 +83,11 @@ class OpenVinoEngine:
             for i, spec in enumerate(self.outputs)
         }
 
-    def _request(self, inputs: Tensors, parts: int, place: int) -> ov.InferRequest:
+    def _shapes(self, inputs: Tensors) -> _Shapes:
+        return tuple(inputs[spec.name].shape for spec in self.inputs)
+
+    def _request(self, shapes: _Shapes, parts: int = 1, place: int = 0) -> ov.InferRequest:
         """Return what computes a part; it takes long the first time: at the warm-up."""
-        shapes = tuple(inputs[spec.name].shape for spec in self.inputs)
         if (shapes, parts, place) not in self._requests:
             if len(self._requests) >= _MOST_REQUESTS:
                 self._requests.clear()
