@@ -6,6 +6,7 @@ scorer where a bundle answers for several animals. Frames without a result are e
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -58,20 +59,15 @@ def write_tables(parts: Iterable[pd.DataFrame], path: Path) -> None:
             level at the top).
     """
     with replacing(path) as unfinished:
-        unfinished.touch()
         for place, part in enumerate(parts):
+            # A process that was killed may have left a file of this name: the first part begins it.
+            mode: Literal["a", "w"] = "a" if place else "w"
             if path.suffix == ".csv":
                 # Nine digits bring every float32 back exactly.
-                part.to_csv(unfinished, float_format="%.9g", mode="a", header=place == 0)
+                part.to_csv(unfinished, float_format="%.9g", mode=mode, header=place == 0)
             else:
                 key = "df_with_missing"
-                part.to_hdf(
-                    unfinished,
-                    key=key,
-                    mode="a" if place else "w",
-                    append=place > 0,
-                    format="table",
-                )
+                part.to_hdf(unfinished, key=key, mode=mode, append=place > 0, format="table")
 
 
 def _pose_tables(

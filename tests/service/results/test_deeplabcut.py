@@ -1,5 +1,6 @@
 """Poses in DeepLabCut's files, read back as its users read them."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,17 @@ def test_tables_that_are_written_in_parts_are_those_of_one_part(
     assert texts[0] == texts[1]
     tables = [pd.read_hdf(one.with_name(f"{one.name}.h5")) for one in files.values()]
     pd.testing.assert_frame_equal(*tables)
+
+
+def test_what_a_killed_process_left_is_no_part_of_the_next_file(
+    results: VideoResults, tmp_path: Path
+) -> None:
+    left = tmp_path / f".x{SCORER}.{os.getpid()}.unfinished.csv"
+    left.write_text("half of a table\n")
+    for stem in ("x", "y"):
+        write_csv(results, tmp_path, stem)
+    found, wanted = (tmp_path / f"{stem}{SCORER}.csv" for stem in ("x", "y"))
+    assert found.read_bytes() == wanted.read_bytes()
 
 
 def test_several_animals_have_the_level_of_individuals(
