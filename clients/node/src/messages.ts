@@ -227,7 +227,7 @@ export function resultChunk(message: pb.ResultChunk): ResultChunk {
     })),
     faults: message.faults.map((one) => ({
       frameIndex: Number(one.frameIndex),
-      status: one.status as number,
+      status: Number(one.status),
       reason: one.reason,
     })),
   };

@@ -263,14 +263,18 @@ test("the recorded session of single calls gets the recorded answers", async () 
   assert.ok(behaviors.some((one) => one.status === BehaviorStatus.OK));
 });
 
+function recordedVideo(): Buffer {
+  const requests = messagesOf<UploadVideoRequest>("upload", "requests");
+  return Buffer.concat(
+    requests.flatMap(({ request }) => (request.case === "data" ? [request.value] : [])),
+  );
+}
+
 test("the recorded video gets the recorded columns", { timeout: 60_000 }, async () => {
   const folder = mkdtempSync(join(tmpdir(), "ethostream-node-"));
   try {
     const upload = join(folder, "points.mkv");
-    const parts = messagesOf<UploadVideoRequest>("upload", "requests").flatMap(({ request }) =>
-      request.case === "data" ? [request.value] : [],
-    );
-    writeFileSync(upload, Buffer.concat(parts));
+    writeFileSync(upload, recordedVideo());
     const bundles = ["vector-points", { name: "vector-motion", boutEvents: true }];
     const found = await client.analyzeAll({ upload }, bundles, { framesPerChunk: 5 });
     const chunks = messagesOf<AnalyzeVideoResponse>("video", "responses").flatMap(({ response }) =>
@@ -313,10 +317,7 @@ test("frames without pixels tell why", { timeout: 60_000 }, async () => {
   const folder = mkdtempSync(join(tmpdir(), "ethostream-node-"));
   try {
     const upload = join(folder, "damaged.mkv");
-    const parts = messagesOf<UploadVideoRequest>("upload", "requests").flatMap(({ request }) =>
-      request.case === "data" ? [request.value] : [],
-    );
-    const video = Buffer.concat(parts);
+    const video = recordedVideo();
     video.fill(0, Math.floor(video.length / 2), Math.floor(video.length / 2) + 600);
     writeFileSync(upload, video);
     const { rows } = await client.analyzeAll({ upload }, ["vector-points"]);
