@@ -11,7 +11,7 @@ import pytest
 
 from service.commands import analyze, jobs
 
-yaml = pytest.importorskip("yaml", reason="uv sync --extra analysis")
+yaml = pytest.importorskip("yaml", reason="run `uv sync --inexact --extra analysis`")
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
 RAY_VERSION = re.search(r"ray\[default\]==([\d.]+)", (DEPLOY / "ray" / "Dockerfile").read_text())

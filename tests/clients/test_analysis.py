@@ -115,7 +115,7 @@ async def test_the_table_names_every_value() -> None:
 
 
 async def test_the_labelled_arrays_name_every_axis() -> None:
-    pytest.importorskip("xarray")
+    pytest.importorskip("xarray", reason="run `uv sync --inexact --group dev`")
     dataset = (await _results()).to_xarray()
     point = dataset["mouse.keypoints_xy"].sel(
         {"frame": 3, "mouse.animal": 1, "mouse.keypoint": "tail", "xy": "x_px"}

@@ -88,7 +88,7 @@ for index in range(1000):
 
 
 def test_image_files_are_decoded_into_the_recording(tmp_path: Path) -> None:
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", reason="run `uv sync --inexact`")
     frames = _frames(3, color=True)
     with Recorder(tmp_path, frame_rate_hz=30.0) as recorder:
         for index, frame in enumerate(frames):

@@ -118,7 +118,7 @@ async def test_what_came_before_a_camera_broke_off_is_finished_and_kept(
 async def test_a_folder_is_sent_in_the_order_of_its_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", reason="run `uv sync --inexact`")
     for number in (10, 2, 1):
         cv2.imwrite(str(tmp_path / f"frame{number}.png"), np.zeros((8, 8), dtype=np.uint8))
     (tmp_path / "notes.txt").write_text("not an image")
@@ -174,7 +174,7 @@ def test_video_without_pyav_says_what_to_install(
 
 @pytest.mark.parametrize("color", [True, False])
 def test_jpeg_frames_look_like_what_was_sent(color: bool) -> None:
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", reason="run `uv sync --inexact`")
     ramp = np.tile(np.linspace(0, 255, 64, dtype=np.uint8), (48, 1))
     pixels = np.stack([ramp, ramp[:, ::-1], ramp], axis=-1) if color else ramp
     encoder = _JpegEncoder(95)

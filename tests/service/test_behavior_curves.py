@@ -8,7 +8,7 @@ from service.behavior_statistics import agreement, auroc
 @pytest.fixture
 def metrics():
     """The same figures by scikit-learn."""
-    return pytest.importorskip("sklearn.metrics")
+    return pytest.importorskip("sklearn.metrics", reason="run `uv sync --inexact --extra analysis`")
 
 
 def made(frames: int = 500) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +102,7 @@ def test_calibration_compares_probabilities_with_what_comes_true():
 
 
 def test_bins_are_those_of_scikit_learn():
-    pytest.importorskip("sklearn")
+    pytest.importorskip("sklearn", reason="run `uv sync --inexact --extra analysis`")
     from sklearn.calibration import calibration_curve
 
     truth, values = made(3000)

@@ -22,7 +22,7 @@ from service.errors import InvalidRequest
 @pytest.fixture
 def metrics():
     """The same figures by scikit-learn."""
-    return pytest.importorskip("sklearn.metrics")
+    return pytest.importorskip("sklearn.metrics", reason="run `uv sync --inexact --extra analysis`")
 
 
 def made(*, exclusive: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.importorskip("ray", reason="uv sync --extra cluster")
+pytest.importorskip("ray", reason="run `uv sync --inexact --extra cluster`")
 
 from service.cluster.ray_cluster import list_devices
 

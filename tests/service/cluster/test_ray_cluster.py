@@ -17,7 +17,7 @@ import pytest
 from service.jobs.lease import Holder, lease_path, newest_number
 from service.simulation import SimulationSettings, simulate, write_recording
 
-pytest.importorskip("ray", reason="uv sync --extra cluster")
+pytest.importorskip("ray", reason="run `uv sync --inexact --extra cluster`")
 pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore")]  # those of Ray
 
 MODEL = "openfield-mouse"

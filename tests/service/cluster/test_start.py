@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import InvalidRequest, RemoteFailed
 
-pytest.importorskip("ray", reason="uv sync --extra cluster")
+pytest.importorskip("ray", reason="run `uv sync --inexact --extra cluster`")
 
 LATE = "The current node timed out during startup. This could happen because"
 

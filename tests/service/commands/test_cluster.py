@@ -30,7 +30,7 @@ def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_bundle_that_does_not_exist_is_told_before_any_machine_is_asked() -> None:
-    pytest.importorskip("ray", reason="uv sync --extra cluster")
+    pytest.importorskip("ray", reason="run `uv sync --inexact --extra cluster`")
     for name in ("unicorn", "openfield-mouse@99"):
         with pytest.raises(BundleNotFound, match="openfield-mouse@1") as told:
             choose(name)
@@ -40,7 +40,7 @@ def test_a_bundle_that_does_not_exist_is_told_before_any_machine_is_asked() -> N
 def test_an_address_without_a_cluster_and_two_places_to_compute_are_refused(
     tmp_path: Path,
 ) -> None:
-    pytest.importorskip("ray", reason="uv sync --extra cluster")
+    pytest.importorskip("ray", reason="run `uv sync --inexact --extra cluster`")
     video = tmp_path / "a.mp4"
     video.write_bytes(b"never read")
     command = [sys.executable, "-m", "ethostream.commands", "analyze", str(video)]

@@ -91,7 +91,7 @@ def test_kinematics_are_written_as_tables_and_as_deeplabcut_writes_them(recorded
 
 
 def test_plot_embed_and_quality_draw_pictures(recorded, tmp_path, capsys):
-    pytest.importorskip("sklearn")
+    pytest.importorskip("sklearn", reason="run `uv sync --inexact --extra analysis`")
     files, path = recorded
     assert call("plot", path, "--out", tmp_path) == 0
     assert call("embed", path, "--out", tmp_path, "--clusters", 3, "--max-poses", 60) == 0
@@ -135,7 +135,7 @@ def test_videos_are_drawn_several_at_once(recorded, tmp_path, capsys):
 
 
 def test_convert_writes_every_format(recorded, tmp_path, capsys):
-    pytest.importorskip("sleap_io")
+    pytest.importorskip("sleap_io", reason="run `uv sync --inexact --extra analysis`")
     _, path = recorded
     assert call("convert", path, "--format", "dlc-csv", "slp", "--out", tmp_path, "--json") == 0
     for written in answer(capsys)[0]["written"]:

@@ -5,7 +5,11 @@ import pytest
 
 from service.errors import InvalidConfig, InvalidRequest
 
-embedding = pytest.importorskip("service.tracks.embedding", exc_type=ImportError)
+embedding = pytest.importorskip(
+    "service.tracks.embedding",
+    exc_type=ImportError,
+    reason="run `uv sync --inexact --extra analysis`",
+)
 
 CHOICES = embedding.EmbeddingChoices(axis=("snout", "tailbase"), clusters=2, max_poses=150)
 

@@ -10,7 +10,7 @@ from service.tracks.kalman import KalmanSettings
 
 
 def test_the_median_is_scipys_within_the_recording(make_track):
-    signal = pytest.importorskip("scipy.signal")
+    signal = pytest.importorskip("scipy.signal", reason="run `uv sync --inexact --extra analysis`")
     noisy = make_track(noise_px=4.0)
     found = filter_track(noisy, FilterChoices(window=5)).track.keypoints_xy
     for keypoint in range(4):
@@ -39,7 +39,7 @@ def test_one_jump_is_gone_after_the_median_and_the_confidence_is_what_was_measur
 
 
 def test_the_spline_fills_short_gaps_on_the_curve_and_no_long_ones(track, doubt):
-    pytest.importorskip("scipy")
+    pytest.importorskip("scipy", reason="run `uv sync --inexact --extra analysis`")
     gaps = doubt(doubt(track, slice(40, 45), "snout"), slice(60, 66), "snout")
     gaps = doubt(gaps, 0, "leftear")
     found = filter_track(gaps, FilterChoices(kind="spline", window=5))
@@ -54,7 +54,7 @@ def test_the_spline_fills_short_gaps_on_the_curve_and_no_long_ones(track, doubt)
 
 
 def test_arima_expects_from_the_past_fills_gaps_and_counts_outliers(make_track, move, doubt):
-    pytest.importorskip("statsmodels")
+    pytest.importorskip("statsmodels", reason="run `uv sync --inexact --extra analysis`")
     noisy = make_track(frames=80, noise_px=0.5)
     noisy = replace(
         noisy,

@@ -85,7 +85,11 @@ def test_unique_keypoints_belong_to_the_animal_single_as_in_deeplabcut(holed, tm
 
 
 def test_sleap_files_keep_positions_confidence_tracks_and_skeleton(holed, tmp_path):
-    sleap = pytest.importorskip("service.tracks.sleap", exc_type=ImportError)
+    sleap = pytest.importorskip(
+        "service.tracks.sleap",
+        exc_type=ImportError,
+        reason="run `uv sync --inexact --extra analysis`",
+    )
     path = tmp_path / "walk.slp"
     sleap.write_sleap(holed, path, Path("cage.mp4"))
     found = read_tracks(path)
@@ -100,9 +104,13 @@ def test_sleap_files_keep_positions_confidence_tracks_and_skeleton(holed, tmp_pa
 
 
 def test_sleap_analysis_files_are_told_from_deeplabcut_by_what_is_in_them(track, tmp_path):
-    pytest.importorskip("sleap_io")
-    save_poses = pytest.importorskip("movement.io.save_poses")
-    load_poses = pytest.importorskip("movement.io.load_poses")
+    pytest.importorskip("sleap_io", reason="run `uv sync --inexact --extra analysis`")
+    save_poses = pytest.importorskip(
+        "movement.io.save_poses", reason="run `uv sync --inexact --group dev`"
+    )
+    load_poses = pytest.importorskip(
+        "movement.io.load_poses", reason="run `uv sync --inexact --group dev`"
+    )
     path = write_tracks(track, tmp_path / "walk", ["dlc-h5"])[0]
     dataset = load_poses.from_dlc_file(path, fps=30)
     analysis = tmp_path / "walk.analysis.h5"

@@ -74,7 +74,7 @@ def test_pandas_opens_our_h5(predicted, tmp_path):
 
 
 def test_movement_opens_our_h5(predicted, tmp_path):
-    movement = pytest.importorskip("movement.io")
+    movement = pytest.importorskip("movement.io", reason="run `uv sync --inexact --group dev`")
     _, path = analyzed(predicted, tmp_path)
     dataset = movement.load_dataset(path, source_software="DeepLabCut", fps=30)
     assert dataset.sizes == {
@@ -92,7 +92,7 @@ def test_movement_opens_our_h5(predicted, tmp_path):
 
 def test_sleap_io_opens_what_is_converted_for_it(predicted, tmp_path):
     """sleap-io reads labels of DeepLabCut but no predictions of it, so they travel as .slp."""
-    sleap_io = pytest.importorskip("sleap_io")
+    sleap_io = pytest.importorskip("sleap_io", reason="run `uv sync --inexact --extra analysis`")
     from service.tracks.sleap import write_sleap
 
     _, h5 = analyzed(predicted, tmp_path)
@@ -110,11 +110,13 @@ def test_sleap_io_opens_what_is_converted_for_it(predicted, tmp_path):
 
 
 def test_sleap_io_opens_our_h5_by_way_of_movement(predicted, tmp_path):
-    movement = pytest.importorskip("movement.io")
-    sleap_io = pytest.importorskip("sleap_io")
+    movement = pytest.importorskip("movement.io", reason="run `uv sync --inexact --group dev`")
+    sleap_io = pytest.importorskip("sleap_io", reason="run `uv sync --inexact --extra analysis`")
     _, h5 = analyzed(predicted, tmp_path)
     dataset = movement.load_dataset(h5, source_software="DeepLabCut", fps=30)
-    save_poses = pytest.importorskip("movement.io.save_poses")
+    save_poses = pytest.importorskip(
+        "movement.io.save_poses", reason="run `uv sync --inexact --group dev`"
+    )
     save_poses.to_sleap_analysis_file(dataset, tmp_path / "cage.analysis.h5")
     labels = sleap_io.load_analysis_h5(str(tmp_path / "cage.analysis.h5"))
     values = labels.numpy()

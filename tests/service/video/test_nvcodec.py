@@ -193,7 +193,10 @@ def test_a_session_that_cannot_begin_is_an_error_where_it_was_asked_for(
         list(open_emulated(files["h264.mp4"]).rows())
 
 
-@pytest.mark.skipif(find_spec("PyNvVideoCodec") is None, reason="pynvvideocodec is not installed")
+@pytest.mark.skipif(
+    find_spec("PyNvVideoCodec") is None,
+    reason="PyNvVideoCodec is not installed; run `uv sync --inexact --extra gpu`",
+)
 def test_without_a_driver_it_says_so(monkeypatch):
     if not find_nvdec():
         pytest.skip("there is a GPU")

@@ -8,7 +8,7 @@ from training.data.projects import read_projects
 from training.data.sleap import read_slp, write_slp
 from training.projects.simulated import simulate_project
 
-sio = pytest.importorskip("sleap_io")
+sio = pytest.importorskip("sleap_io", reason="run `uv sync --inexact --extra analysis`")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from training.projects.create import Labelling, add_videos, create_project
 from training.projects.merge import merge, plan_merge
 from training.projects.simulated import simulate_project
 
-sio = pytest.importorskip("sleap_io")
+sio = pytest.importorskip("sleap_io", reason="run `uv sync --inexact --extra analysis`")
 
 
 def make_video(path: Path) -> Path:

@@ -14,7 +14,7 @@ from training.data.deeplabcut import read_pair, read_project
 from training.data.deeplabcut_config import read_config
 from training.data.write_deeplabcut import write_label_table
 
-sio = pytest.importorskip("sleap_io")
+sio = pytest.importorskip("sleap_io", reason="run `uv sync --inexact --extra analysis`")
 
 Call = Callable[..., str]
 KEYPOINTS = "snout,leftear,rightear,tailbase"

@@ -60,7 +60,7 @@ def test_a_finished_search_only_writes_its_tables_again(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 def test_ray_finds_the_best_of_the_trials_and_stops_those_that_lag(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", reason="run `uv sync --inexact --extra search`")
     settings = SearchSettings(trials=4, epochs=4, grace_epochs=1, reduction=2, at_once=1, seed=1209)
     drawn = [trial["x"] for trial in draw_trials(SPACE, 4, settings.seed)]
     fixed = {"epochs": 4, "fails_above": sorted(drawn)[-2]}

@@ -103,7 +103,7 @@ def test_a_base_run_without_its_earlier_stages_is_refused(base: Run, tmp_path: P
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 def test_the_command_searches_and_leaves_the_base_run_as_it_was(base: Run, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", reason="run `uv sync --inexact --extra search`")
     parser = argparse.ArgumentParser()
     search.configure(parser)
     out = tmp_path / "search"
