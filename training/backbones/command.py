@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--teacher", choices=_BACKBONES, default="mobilenet_v2", help="whose features are learned")
     add("--teacher-weights", type=Path, required=True, help="file of its ImageNet weights")
     add("--student", choices=_BACKBONES, default="resnet_18", help="what learns them")
+    add("--student-weights", type=Path, help="file of weights that it starts at; else random ones")
     add("--size", type=frame_size, default=(256, 144), help="of the frames in px, multiples of 32")
     add("--color", choices=("gray", "rgb"), default="gray", help="of the frames")
     add("--every", type=int, default=4, metavar="N", help="use every N-th frame of a video")
@@ -39,15 +40,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, or continue, and print where the weights are."""
     import msgspec
 
-    from service.bundle import InputSpec, file_sha256
+    from service.bundle import InputSpec
     from service.errors import InvalidConfig
-    from training.backbones.distill import BackboneTraining, distill
+    from training.backbones.distill import BackboneTraining, distill, name_weights
     from training.runs import create_run, open_to_resume
 
     out: Path = arguments.out
     weights: Path = arguments.teacher_weights
-    if not weights.is_file():
-        raise InvalidConfig(f"{weights} does not exist; name a file of the teacher's weights")
+    student_weights: Path | None = arguments.student_weights
+    for whose, file in (("teacher", weights), ("student", student_weights)):
+        if file is not None and not file.is_file():
+            raise InvalidConfig(f"{file} does not exist; name a file of the {whose}'s weights")
     if arguments.resume:
         current = open_to_resume(out, arguments.videos)
     else:
@@ -62,8 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
                 width_px=width_px, height_px=height_px, color=arguments.color, fit="letterbox"
             ),
             teacher=arguments.teacher,
-            teacher_weights=f"{weights.name} {file_sha256(weights)}",
+            teacher_weights=name_weights(weights),
             student=arguments.student,
+            student_weights=name_weights(student_weights) if student_weights else None,
             epochs=arguments.epochs,
             samples_per_epoch=arguments.samples,
             batch_size=arguments.batch_size,
@@ -73,5 +77,5 @@ def run(arguments: argparse.Namespace) -> int:
             threads=arguments.threads,
         )
         current = create_run(out.parent, out.name, "backbone", msgspec.to_builtins(settings))
-    print(distill(current, weights, resume=arguments.resume))
+    print(distill(current, weights, student_weights, resume=arguments.resume))
     return 0

@@ -51,6 +51,8 @@ class BackboneTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     teacher_weights: str
     """File name and SHA-256."""
     student: str
+    student_weights: str | None = None
+    """File name and SHA-256 of what the student starts at; None for random weights."""
     epochs: int = 10
     samples_per_epoch: int = 2048
     batch_size: int = 24
@@ -70,33 +72,38 @@ class BackboneTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
                 raise InvalidConfig(f"{name} is {getattr(self, name)}; give 1 or more")
 
 
-def distill(run: Run, weights: Path, *, resume: bool) -> Path:
+def distill(run: Run, weights: Path, student_weights: Path | None = None, *, resume: bool) -> Path:
     """Train as the settings of `run` say.
 
     Args:
         run: a new run of task `backbone`, or the one that is continued.
         weights: ImageNet weights of the teacher.
+        student_weights: what the student starts at; random weights without.
         resume: continue from the last whole epoch.
 
     Returns:
         The file of the student's weights, a state dict under torchvision's names.
 
     Raises:
-        InvalidConfig: the weights are not the teacher's, or other ones than the run began with.
+        InvalidConfig: weights are of another network, or other ones than the run began with.
         InvalidLabels: a video cannot be decoded, or there is no frame.
     """
     settings = run.settings("backbone", BackboneTraining)
-    given = f"{weights.name} {file_sha256(weights)}"
-    if given != settings.teacher_weights:
-        raise InvalidConfig(
-            f"the run began with the teacher weights {settings.teacher_weights}, not {given}; "
-            "name the same file"
-        )
+    for whose, file, known in (
+        ("teacher", weights, settings.teacher_weights),
+        ("student", student_weights, settings.student_weights),
+    ):
+        given = name_weights(file) if file else None
+        if given != known:
+            raise InvalidConfig(
+                f"the run began with the {whose} weights {known}, not {given}; name the same file"
+            )
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     frames = load_frames([Path(one) for one in settings.videos], settings)
     log.info("%d frames of %d videos", len(frames), len(settings.videos))
-    student = create_backbone(settings.student, weights="random")
+    student = create_backbone(settings.student, weights=student_weights or "random")
+    student.keeps_statistics = False  # there are frames enough to learn their own
     steps = -(-settings.samples_per_epoch // settings.batch_size) * settings.epochs
     task = DistillTask(
         student,
@@ -130,6 +137,11 @@ def distill(run: Run, weights: Path, *, resume: bool) -> Path:
     path = run.directory / WEIGHTS_NAME
     torch.save({name: one.contiguous() for name, one in student.state_dict().items()}, path)
     return path
+
+
+def name_weights(file: Path) -> str:
+    """Return what settings say of a file of weights: its name and SHA-256."""
+    return f"{file.name} {file_sha256(file)}"
 
 
 class DistillTask(ScheduledTask):

@@ -132,6 +132,11 @@ class BehaviorTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
                 f"preset {self.preset} with the fusion {self.fusion} has no streams to train "
                 "apart; leave the curriculum out"
             )
+        if self.curriculum and self.features.epochs < 3:
+            raise InvalidConfig(
+                f"the curriculum has three parts, but the features have {self.features.epochs} "
+                "epochs; give 3 or more"
+            )
         if self.input.width_px < 64 or self.input.height_px < 64:
             raise InvalidConfig(
                 f"the model input is {self.input.width_px}x{self.input.height_px} px; "

@@ -152,23 +152,26 @@ class FeatureTask(_ClassifyingTask):
 
     def validation_step(self, batch: WindowSample, batch_idx: int) -> None:
         """Keep the logits of held-out windows."""
-        self._keep(self.network(*self._inputs(batch))[1], batch["labels"])
+        logits: Tensor = self.network(self._frames(batch), self._flows(batch))[1]
+        self._keep(logits, batch["labels"])
 
     def _training_logits(self, batch: WindowSample) -> Tensor:
-        frames, flows = self._inputs(batch)
         if isinstance(self.network, TwoStream):
             if self.current_epoch < self._curriculum_epochs:
-                return self.network.spatial_stream(frames)[1]
+                return self.network.spatial_stream(self._frames(batch))[1]
             if self.current_epoch < 2 * self._curriculum_epochs:
-                return self.network.flow_stream(flows)[1]
-        logits: Tensor = self.network(frames, flows)[1]
+                return self.network.flow_stream(self._flows(batch))[1]
+        logits: Tensor = self.network(self._frames(batch), self._flows(batch))[1]
         return logits
 
-    def _inputs(self, batch: WindowSample) -> tuple[Tensor, Tensor]:
+    def _frames(self, batch: WindowSample) -> Tensor:
+        frames = batch["frames"]
+        return frames if self.network.input_frames > 1 else frames[:, self._answered]
+
+    def _flows(self, batch: WindowSample) -> Tensor:
         frames = batch["frames"]
         with torch.no_grad():
-            flows = window_flows(self._flow[0].to(frames.device), frames)
-        return frames if self.network.input_frames > 1 else frames[:, self._answered], flows
+            return window_flows(self._flow[0].to(frames.device), frames)
 
     def _groups(self) -> list[dict[str, Any]]:
         pretrained = self.network.pretrained()

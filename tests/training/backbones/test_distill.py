@@ -60,6 +60,24 @@ def test_a_student_nears_its_teacher_and_starts_a_behavior_network(
     assert not np.isnan(start.detach().numpy()).any()
 
 
+def test_a_student_starts_at_weights_that_are_given(
+    video: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(7)
+    start = create_backbone("resnet_18", weights="random").state_dict()
+    file = tmp_path / "start.pth"
+    torch.save(start, file)
+    out = tmp_path / "student"
+    arguments = ("--out", out, "--teacher-weights", teacher, "--learning-rate", 1e-9)
+    assert train(video, *arguments, "--student-weights", file, *TINY.split(), "--epochs", 1) == 0
+    taught = torch.load(Path(capsys.readouterr().out.strip()), weights_only=True)
+    name = "layer4.1.conv2.weight"
+    assert torch.allclose(taught[name], start[name], atol=1e-6)
+    assert not torch.equal(taught["bn1.running_mean"], start["bn1.running_mean"])
+    with pytest.raises(InvalidConfig, match=r"student weights start\.pth .*; name the same file"):
+        train("--resume", "--out", out, "--teacher-weights", teacher)
+
+
 def test_a_distillation_goes_on_with_the_same_teacher_only(
     video: Path, teacher: Path, tmp_path: Path
 ) -> None:

@@ -142,6 +142,12 @@ def test_arguments_that_contradict_are_refused(trained: Run, behavior_project: P
         train(
             behavior_project, "--out", trained.directory.parent / "other", "--size", "32x32", *held
         )
+    curriculum = "--preset deg_f --curriculum --features-epochs".split()
+    out = ("--out", trained.directory.parent / "other", *held)
+    with pytest.raises(InvalidConfig, match="three parts, but the features have 2 epochs"):
+        train(behavior_project, *out, *curriculum, 2)
+    with pytest.raises(InvalidConfig, match="has no streams to train apart"):
+        train(behavior_project, *out, *curriculum, 3, "--fusion", "concatenate")
 
 
 def test_without_names_the_split_is_drawn_so_that_each_part_has_every_behavior(
