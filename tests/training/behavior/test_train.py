@@ -142,7 +142,7 @@ def test_arguments_that_contradict_are_refused(trained: Run, behavior_project: P
         train(
             behavior_project, "--out", trained.directory.parent / "other", "--size", "32x32", *held
         )
-    curriculum = "--preset deg_f --curriculum --features-epochs".split()
+    curriculum = ("--preset", "deg_f", "--curriculum", "--features-epochs")
     out = ("--out", trained.directory.parent / "other", *held)
     with pytest.raises(InvalidConfig, match="three parts, but the features have 2 epochs"):
         train(behavior_project, *out, *curriculum, 2)
