@@ -76,8 +76,8 @@ namespace Ethostream
         }
 
         /// <summary>
-        /// A live stream: about twice as fast, but needs streams in both directions (.NET 8, or .NET
-        /// Framework on Windows 11).
+        /// A live stream: a frame need not wait for the answer to the one before, but it needs streams
+        /// in both directions (.NET 8, or .NET Framework on Windows 11).
         /// </summary>
         public Task<LiveStream> StreamAsync(StreamStart start, CancellationToken stop = default(CancellationToken))
         {
