@@ -73,6 +73,11 @@ def read_all(video, read_number, first_frame=0, frame_limit=None):
     return rows
 
 
+def wrong_numbers(rows):
+    """The rows that are OK and show another frame than theirs."""
+    return [row for row in rows if row[1] == OK and row[2] != row[0]]
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_frame_has_its_own_index(tmp_path, make_video, read_number, kind, threads):
@@ -198,7 +203,7 @@ def test_a_mp4_cut_at_its_tail_lists_what_is_missing(tmp_path, make_video, read_
     cut.write_bytes(data[: len(data) * 7 // 10])
     rows = read_all(VideoFile(cut, threads=2), read_number)
     assert [row[0] for row in rows] == list(range(60))
-    assert all(number == index for index, status, number in rows if status == OK)
+    assert wrong_numbers(rows) == []
     counts = Counter(status for _, status, _ in rows)
     assert counts[OK] >= 20
     assert counts[MISSING] >= 5
@@ -212,7 +217,7 @@ def test_a_cut_avi_lists_what_is_missing(tmp_path, make_video, read_number):
     cut.write_bytes(data[: len(data) // 2])
     rows = read_all(VideoFile(cut), read_number)
     assert [row[0] for row in rows] == list(range(50))
-    assert all(number == index for index, status, number in rows if status == OK)
+    assert wrong_numbers(rows) == []
     assert rows[9][1] == OK
     assert rows[-1][1] == MISSING
 
