@@ -96,7 +96,8 @@ def distill(run: Run, weights: Path, student_weights: Path | None = None, *, res
         given = name_weights(file) if file else None
         if given != known:
             raise InvalidConfig(
-                f"the run began with the {whose} weights {known}, not {given}; name the same file"
+                f"the run began with the {whose} weights {known or 'none'}, not {given or 'none'}; "
+                "name the same file, or none where there was none"
             )
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)

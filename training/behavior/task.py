@@ -152,8 +152,7 @@ class FeatureTask(_ClassifyingTask):
 
     def validation_step(self, batch: WindowSample, batch_idx: int) -> None:
         """Keep the logits of held-out windows."""
-        logits: Tensor = self.network(self._frames(batch), self._flows(batch))[1]
-        self._keep(logits, batch["labels"])
+        self._keep(self._logits(batch), batch["labels"])
 
     def _training_logits(self, batch: WindowSample) -> Tensor:
         if isinstance(self.network, TwoStream):
@@ -161,6 +160,9 @@ class FeatureTask(_ClassifyingTask):
                 return self.network.spatial_stream(self._frames(batch))[1]
             if self.current_epoch < 2 * self._curriculum_epochs:
                 return self.network.flow_stream(self._flows(batch))[1]
+        return self._logits(batch)
+
+    def _logits(self, batch: WindowSample) -> Tensor:
         logits: Tensor = self.network(self._frames(batch), self._flows(batch))[1]
         return logits
 
