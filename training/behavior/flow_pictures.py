@@ -1,5 +1,6 @@
 """Shows what a flow generator sees, and proves it: errors of rebuilt frames, and pictures."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ from service.errors import InvalidConfig
 from training.behavior.flow import gray_pairs, structural_similarity, warp
 from training.behavior.networks.base import FlowGenerator
 from training.data.behavior_frames import Footage
+from training.data.behavior_windows import clip_places
 from training.data.labels import InvalidLabels
+
+log = logging.getLogger("ethostream.training")
 
 FULL_COLOR_PX = 5.0
 """Motion in px per frame that has full color, as in DeepEthogram."""
@@ -203,10 +207,15 @@ def write_flow_report(
 ) -> tuple[PhotometricError, ...]:
     """Write `flow.json` with the errors of gaps 1 to 3, and `flow.png` with four examples.
 
-    Raises:
-        InvalidLabels: no clip is long enough for a window.
+    Gaps that are too wide for every clip are left out. Where no clip is long enough for a window
+    at all, nothing is written, and a warning says so.
     """
-    errors = photometric_error(network, footage, seed=seed)
+    length = network.input_frames
+    gaps = [gap for gap in (1, 2, 3) if clip_places(footage, length, gap)]
+    if not gaps:
+        log.warning("the flow is not measured: no clip has the %d frames that it takes", length)
+        return ()
+    errors = photometric_error(network, footage, gaps=gaps, seed=seed)
     directory.mkdir(parents=True, exist_ok=True)
     text = msgspec.json.format(msgspec.json.encode(errors), indent=2)
     (directory / "flow.json").write_bytes(text + b"\n")
@@ -250,12 +259,7 @@ def _windows(
         raise InvalidConfig(f"the gap is {gap} frames; give 1 or more")
     length = network.input_frames
     reach = gap * (length - 1)
-    places = [
-        (recording, first)
-        for recording, one in enumerate(footage)
-        for start, end in one.clips
-        for first in range(start, end - reach)
-    ]
+    places = clip_places(footage, length, gap)
     if not places:
         raise InvalidLabels(
             f"no clip has {reach + 1} frames, as {length} frames with a gap of {gap} need; give "

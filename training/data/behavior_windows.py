@@ -187,18 +187,20 @@ def flow_places(
     Raises:
         InvalidConfig: even neighboring frames have no place.
     """
-    places = [
-        [
-            (index, frame)
-            for index, one in enumerate(footage)
-            for first, end in one.clips
-            for frame in range(first, end - (length - 1) * step)
-        ]
-        for step in range(1, widest_gap + 1)
-    ]
+    places = [clip_places(footage, length, step) for step in range(1, widest_gap + 1)]
     if not places[0]:
         raise InvalidConfig(f"no clip of any recording has {length} frames; give longer recordings")
     return [one for one in places if one]
+
+
+def clip_places(footage: Sequence[Footage], length: int, step: int) -> list[tuple[int, int]]:
+    """List the (recording, first frame) of `length` frames, `step` apart, within a clip."""
+    return [
+        (index, frame)
+        for index, one in enumerate(footage)
+        for first, end in one.clips
+        for frame in range(first, end - (length - 1) * step)
+    ]
 
 
 def labelled_windows(

@@ -155,3 +155,21 @@ def test_a_picture_of_still_frames_can_be_drawn(tmp_path: Path) -> None:
     examples = flow_examples(ConstantFlow(0.0, 0.0), [still], count=1)
     draw_flow_examples(examples, tmp_path / "still.png", style="linear")
     assert (tmp_path / "still.png").stat().st_size > 1000
+
+
+def test_the_report_leaves_out_gaps_that_no_clip_has(tmp_path: Path) -> None:
+    footage = moving_footage(16, clips=((0, 8), (8, 16)))
+    found = write_flow_report(ConstantFlow(*SPEED_PX, input_frames=4), [footage], tmp_path)
+    assert [one.gap_frames for one in found] == [1, 2]
+    stored = json.loads((tmp_path / "flow.json").read_text())
+    assert [one["gap_frames"] for one in stored] == [1, 2]
+    assert (tmp_path / "flow.png").is_file()
+
+
+def test_clips_shorter_than_a_window_are_reported_without_flow(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = ConstantFlow(*SPEED_PX, input_frames=11)
+    assert write_flow_report(network, [moving_footage(8)], tmp_path) == ()
+    assert "no clip has the 11 frames" in caplog.text
+    assert not list(tmp_path.iterdir())
