@@ -1,10 +1,13 @@
 """Videos that clients uploaded: written piece by piece, hashed, deleted after a time."""
 
 import hashlib
+import os
+import re
 import secrets
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +18,8 @@ from service.errors import (
 )
 
 _PIECE_BYTES = 4 << 20
+_NAME = re.compile(r"[0-9a-f]{32}(\..*)?")
+"""Of the file of an upload."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,15 +36,26 @@ class _Upload:
 
 
 class UploadStore:
-    """Uploads in one folder; ids are unguessable."""
+    """Uploads in one folder; ids are unguessable.
+
+    Several servers may share the folder. What one left behind that was killed is deleted by the
+    next that starts there, once it was not used for `lifetime_seconds`.
+
+    Args:
+        directory: the folder; None makes a temporary one at the first upload.
+        max_bytes: size of the largest upload.
+        lifetime_seconds: an upload is deleted when it was not used for this long.
+    """
 
     def __init__(self, directory: Path | None, *, max_bytes: int, lifetime_seconds: float) -> None:
-        self._own = directory is None
-        self._directory = directory or Path(tempfile.mkdtemp(prefix="ethostream-uploads-"))
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._temporary: Path | None = None
         self._max_bytes = max_bytes
         self._lifetime_seconds = lifetime_seconds
         self._uploads: dict[str, _Upload] = {}
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._delete_left_behind(directory)
 
     def begin(self, filename: str, size_bytes: int, sha256: str) -> str:
         """Start an upload and return its id.
@@ -51,7 +67,7 @@ class UploadStore:
         self._check_size(size_bytes)
         upload_id = secrets.token_hex(16)
         suffix = PurePosixPath(filename.replace("\\", "/")).suffix[:16]
-        path = self._directory / f"{upload_id}{suffix}"
+        path = self._folder() / f"{upload_id}{suffix}"
         path.touch()
         self._uploads[upload_id] = _Upload(path, size_bytes, sha256.lower())
         return upload_id
@@ -124,6 +140,7 @@ class UploadStore:
                 f"{self._lifetime_seconds / 3600:g} hours: upload it again"
             )
         upload.touched = time.monotonic()
+        os.utime(upload.path)  # tells servers that start in the same folder
         return upload.path
 
     def discard(self, upload_id: str) -> None:
@@ -136,8 +153,22 @@ class UploadStore:
         """Delete all uploads."""
         for upload_id in list(self._uploads):
             self.discard(upload_id)
-        if self._own:
-            shutil.rmtree(self._directory, ignore_errors=True)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _folder(self) -> Path:
+        if self._directory is not None:
+            return self._directory
+        if self._temporary is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="ethostream-uploads-"))
+        return self._temporary
+
+    def _delete_left_behind(self, directory: Path) -> None:
+        oldest = time.time() - self._lifetime_seconds
+        for path in directory.iterdir():
+            with suppress(FileNotFoundError):  # another server may be at it, too
+                if _NAME.fullmatch(path.name) and path.stat().st_mtime < oldest:
+                    path.unlink()
 
     def _open_upload(self, upload_id: str) -> _Upload:
         upload = self._uploads.get(upload_id)
