@@ -43,6 +43,11 @@ class Preset:
     flow_drift_px: float = 0.0
     """In half of its samples each frame drifts by up to this against the one before. Generators
     that begin at no flow learn the small motions of animals sooner without."""
+    flow_noise: bool = True
+    """Flow trains on frames with random noise, too. Without a penalty on the amount of flow, noise
+    teaches a small motion of everything, between two px, where sampling averages it away."""
+    flow_crop_tries: int = 1
+    """Parts of a frame that a sample chooses from; see `FlowClips`."""
     size_multiple: int = 2
     """Both sides of the model input are multiples of this."""
 
@@ -56,9 +61,18 @@ PRESETS: Mapping[PresetName, Preset] = {
     "realtime": Preset(
         None, 0, "causal", sparsity_weight=0.03, flow_gap_frames=3, flow_drift_px=4.0
     ),
-    "deg_f": Preset(10, 5, "tgm", size_multiple=8),
-    "deg_m": Preset(10, 5, "tgm", size_multiple=32),
-    "deg_s": Preset(10, 5, "tgm", smoothness_factor=0.25, sparsity_weight=0.05, size_multiple=8),
+    "deg_f": Preset(10, 5, "tgm", flow_noise=False, flow_crop_tries=12, size_multiple=8),
+    "deg_m": Preset(10, 5, "tgm", flow_noise=False, flow_crop_tries=12, size_multiple=32),
+    "deg_s": Preset(
+        10,
+        5,
+        "tgm",
+        smoothness_factor=0.25,
+        sparsity_weight=0.05,
+        flow_noise=False,
+        flow_crop_tries=12,
+        size_multiple=8,
+    ),
 }
 """`deg_*` are the networks of Bohnslav et al. 2021 (eLife 10:e63377), Table 2."""
 

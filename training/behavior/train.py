@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from lightning import Callback
@@ -196,13 +197,17 @@ def _train_flow(
         sparsity_weight=preset.sparsity_weight,
         **_optimizer(settings, "flow", stage.samples_per_epoch),
     )
+    augment = settings.augment
+    if not preset.flow_noise:
+        augment = msgspec.structs.replace(augment, noise_probability=0.0)
     clips = FlowClips(
         training,
         network.input_frames,
-        ClipAugmenter(settings.augment),
+        ClipAugmenter(augment),
         widest_gap=preset.flow_gap_frames,
         shift_px=preset.flow_drift_px,
         crop=settings.flow_crop,
+        crop_tries=preset.flow_crop_tries,
         seed=settings.seed,
     )
     held_out = None

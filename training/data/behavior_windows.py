@@ -48,6 +48,8 @@ class FlowClips(Dataset[Tensor]):
             to this, px.
         crop: width and height of a random part that is kept of each sample, px; None keeps all.
             A part costs less, and flow looks only so far.
+        crop_tries: each sample draws a number up to this, and of so many random parts keeps the one
+            that changes most: an animal is small, and what stands still teaches little.
         seed: of all choices. A key is (epoch, index), so that a resumed training sees what
             comes next.
     """
@@ -61,10 +63,12 @@ class FlowClips(Dataset[Tensor]):
         widest_gap: int = 1,
         shift_px: float = 0.0,
         crop: tuple[int, int] | None = None,
+        crop_tries: int = 1,
         seed: int,
     ) -> None:
         self._footage = footage
         self._crop = crop
+        self._crop_tries = crop_tries
         self._length = length
         self._places = flow_places(footage, length, widest_gap)
         self._augmenter = augmenter
@@ -87,7 +91,8 @@ class FlowClips(Dataset[Tensor]):
             for place in range(1, self._length):
                 clip[place] = _displace(clip[place], place * offset_px)
         if self._crop is not None:
-            clip = _random_part(clip, self._crop, random)
+            tries = int(random.integers(self._crop_tries)) + 1
+            clip = max((_random_part(clip, self._crop, random) for _ in range(tries)), key=_change)
         return torch.from_numpy(clip)
 
 
@@ -242,6 +247,11 @@ def _random_part(
     y = int(random.integers(clip.shape[1] - height_px + 1))
     x = int(random.integers(clip.shape[2] - width_px + 1))
     return np.ascontiguousarray(clip[:, y : y + height_px, x : x + width_px])
+
+
+def _change(clip: NDArray[np.uint8]) -> float:
+    """Mean absolute difference of neighboring frames of (W, H, W_px, C), gray levels."""
+    return float(np.abs(np.diff(clip.astype(np.int16), axis=0)).mean())
 
 
 def _displace(frame: NDArray[np.uint8], offset_px: NDArray[np.float64]) -> NDArray[np.uint8]:

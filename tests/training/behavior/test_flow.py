@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from training.behavior.flow import flow_loss, gray_pairs, structural_similarity, warp
 from training.behavior.networks.realtime_flow import RealtimeFlow, normal_flow
@@ -54,6 +55,25 @@ def test_identical_images_are_fully_similar() -> None:
     image = torch.rand(1, 1, 32, 32)
     assert structural_similarity(image, image).min() > 0.999
     assert structural_similarity(image, 1 - image).mean() < 0.1
+
+
+def test_similarity_is_that_of_the_field_away_from_the_edges() -> None:
+    first = torch.rand(2, 1, 40, 32)
+    second = (first + 0.2 * torch.rand_like(first)).clamp(0, 1)
+    _, expected = structural_similarity_index_measure(
+        first, second, data_range=1.0, return_full_image=True
+    )
+    inner = (slice(None), slice(None), slice(5, -5), slice(5, -5))
+    found = structural_similarity(first, second)
+    assert found.shape == first.shape
+    torch.testing.assert_close(found[inner], expected[inner], atol=1e-4, rtol=0)
+
+
+def test_similarity_repeats_the_edges() -> None:
+    first, second = torch.rand(1, 1, 12, 16), torch.rand(1, 1, 12, 16)
+    wider = [functional.pad(one, (5, 5, 5, 5), mode="replicate") for one in (first, second)]
+    expected = structural_similarity(*wider)[..., 5:-5, 5:-5]
+    torch.testing.assert_close(structural_similarity(first, second), expected, atol=1e-4, rtol=0)
 
 
 def test_rough_flow_costs_more_than_smooth_flow() -> None:

@@ -93,6 +93,21 @@ def test_flow_trains_on_the_same_part_of_all_frames_of_a_sample() -> None:
     assert len(corners) > 5
 
 
+def test_flow_looks_for_the_part_that_changes() -> None:
+    frames = np.full((20, 64, 64, 1), 90, np.uint8)
+    frames[::2, 40:48, 8:16] = 200  # blinks
+    footage = replace(make_footage(), frames=frames)
+
+    def share(tries: int) -> float:
+        augmenter = ClipAugmenter(STILL)
+        clips = FlowClips([footage], 2, augmenter, crop=(16, 16), crop_tries=tries, seed=1)
+        parts = [clips[0, index].numpy() for index in range(300)]
+        return float(np.mean([(one[0] != one[1]).any() for one in parts]))
+
+    assert share(1) < 0.4
+    assert 0.5 < share(12) < 0.9  # and what stands still is seen, too
+
+
 def test_windows_beyond_the_ends_of_a_clip_are_filled() -> None:
     shape = WindowShape(2, 1, fill=(7,))
     windows = HeldOutWindows([make_footage()], shape, stride=1)
