@@ -5,7 +5,9 @@ x to (x + 0.5) s - 0.5. The resize is bilinear with half-pixel centres, no antia
 half to even.
 """
 
+import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -16,6 +18,9 @@ from numpy.typing import NDArray
 
 from service.bundle import InputSpec
 from service.errors import InvalidFrame
+
+Change = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""Makes (n, W, c) of (n, W, C), each pixel by itself."""
 
 _kept = threading.local()
 _LARGE = 1 << 20
@@ -92,7 +97,10 @@ def place(
 
 
 def to_model_input(
-    pixels: NDArray[np.uint8], spec: InputSpec, crop: CropRegion | None = None
+    pixels: NDArray[np.uint8],
+    spec: InputSpec,
+    crop: CropRegion | None = None,
+    levels: Change | None = None,
 ) -> tuple[NDArray[np.uint8], Placement]:
     """Crop, resize and recolor one frame.
 
@@ -100,6 +108,7 @@ def to_model_input(
         pixels: (H, W, 3) RGB or (H, W) or (H, W, 1) gray, uint8.
         spec: size, color and fit policy of the model.
         crop: part of the frame to look at; None takes all of it.
+        levels: what stored values stand for; None where they are the pixels.
 
     Returns:
         (h, w, C) uint8 of `spec`'s size, C-contiguous, and the map between frame and model px.
@@ -113,10 +122,14 @@ def to_model_input(
     part = pixels[
         region.y_px : region.y_px + region.height_px, region.x_px : region.x_px + region.width_px
     ]
-    # Gray is made before the resize and colors after it: either way one channel is resized.
     image = part[..., None] if part.ndim == 2 else part
-    image = to_color(image, "gray") if spec.color == "gray" else image
-    resized = to_color(resize(image, *_content_size(region, spec)), spec.color)
+
+    def before(some: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        # Gray is made before the resize and colors after it: either way one channel is resized.
+        told = some if levels is None else levels(some)
+        return to_color(told, "gray") if spec.color == "gray" else told
+
+    resized = to_color(resize(image, *_content_size(region, spec), before), spec.color)
     content_height_px, content_width_px = resized.shape[:2]
     if (content_height_px, content_width_px) == (spec.height_px, spec.width_px):
         return np.ascontiguousarray(resized), placement
@@ -125,18 +138,27 @@ def to_model_input(
     return padded, placement
 
 
-def resize(pixels: NDArray[np.uint8], width_px: int, height_px: int) -> NDArray[np.uint8]:
-    """Resize (H, W, C) uint8 to (height_px, width_px, C) uint8: bilinear, half-pixel centres.
+def resize(
+    pixels: NDArray[np.uint8], width_px: int, height_px: int, before: Change = lambda some: some
+) -> NDArray[np.uint8]:
+    """Resize (H, W, C) uint8 to (height_px, width_px, c) uint8: bilinear, half-pixel centres.
 
     No antialias filter is applied and values are rounded half to even, so that a GPU kernel
     and this function agree to one gray level.
+
+    Args:
+        pixels: of the picture.
+        width_px: of the result.
+        height_px: of the result.
+        before: is done to the pixels first, in large pictures only to rows that are looked at.
     """
     if pixels.shape[:2] == (height_px, width_px):
-        return pixels
+        return before(pixels)
     # OpenCV weighs 8 bits in fixed point, 16 bits in float32, and then rounds half to even.
     size = (width_px, height_px)
-    wide = np.asarray(cv2.resize(_widen(pixels, height_px), size, interpolation=cv2.INTER_LINEAR))
-    return wide.astype(np.uint8).reshape(height_px, width_px, pixels.shape[2])
+    wide = _widen(pixels, height_px, before)
+    small = np.asarray(cv2.resize(wide, size, interpolation=cv2.INTER_LINEAR))
+    return small.astype(np.uint8).reshape(height_px, width_px, wide.shape[2])
 
 
 def to_color(pixels: NDArray[np.uint8], color: Literal["rgb", "gray"]) -> NDArray[np.uint8]:
@@ -155,22 +177,24 @@ def bgr_to_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _widen(pixels: NDArray[np.uint8], height_px: int) -> NDArray[np.uint16]:
-    """Return a copy in 16 bits, in memory that the thread keeps: new memory costs more to get.
+def _widen(pixels: NDArray[np.uint8], height_px: int, before: Change) -> NDArray[np.uint16]:
+    """Return what `before` makes in 16 bits, in memory that the thread keeps: new one costs more.
 
     Rows that a resize to `height_px` gives no weight may hold what was there before.
     """
+    shape = (*pixels.shape[:2], before(pixels[:1]).shape[2])
+    size = math.prod(shape)
     scratch: NDArray[np.uint16] | None = getattr(_kept, "scratch", None)
-    if scratch is None or scratch.size < pixels.size:
-        scratch = _kept.scratch = np.empty(pixels.size, np.uint16)
-    wide = scratch[: pixels.size].reshape(pixels.shape)
+    if scratch is None or scratch.size < size:
+        scratch = _kept.scratch = np.empty(size, np.uint16)
+    wide = scratch[:size].reshape(shape)
     rows = _rows_with_weight(pixels.shape[0], height_px) if pixels.size >= _LARGE else None
     if rows is None:
-        np.copyto(wide, pixels)
+        np.copyto(wide, before(pixels))
         return wide
     for begin in range(0, len(rows), _ROWS_AT_ONCE):
         some = rows[begin : begin + _ROWS_AT_ONCE]
-        wide[some] = pixels[some]
+        wide[some] = before(pixels[some])
     return wide
 
 

@@ -5,7 +5,6 @@ into RGB: the same bits where a picture has no color. Where it has some, they di
 average, which RGB rounds away, and by more where a color is so strong that RGB clips it.
 """
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import av
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle import InputSpec
-from service.preprocess import CropRegion, place, to_model_input
+from service.preprocess import Change, CropRegion, place, to_model_input
 from service.video.base import ModelInputs
 from service.video.pixels import PixelConverter, luma_is_gray, view_luma
 
@@ -57,8 +56,7 @@ class InputConverter:
         for spec in inputs:
             place(width_px, height_px, spec, crop)
         self._only_gray = all(spec.color == "gray" for spec in inputs)
-        self._to_gray: dict[tuple[str, int], Callable[[Pixels, Pixels], Pixels]] = {}
-        self._scratch = np.empty((0, 0), np.uint8)
+        self._levels: dict[tuple[str, int], Change] = {}
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -71,19 +69,20 @@ class InputConverter:
             for made, out in zip(picture.on_host(), outs, strict=True):
                 out[:] = made
             return
-        is_luma = self._only_gray and isinstance(picture, av.VideoFrame) and luma_is_gray(picture)
-        pixels = self._gray(picture) if is_luma else self._video.view(picture)
+        levels: Change | None = None
+        if self._only_gray and isinstance(picture, av.VideoFrame) and luma_is_gray(picture):
+            pixels = np.rot90(view_luma(picture), self._video.quarter_turns)
+            levels = self._levels_of(picture)
+        else:
+            pixels = self._video.view(picture)
         for spec, out in zip(self._inputs, outs, strict=True):
-            out[:] = to_model_input(pixels, spec, self._crop)[0]
+            out[:] = to_model_input(pixels, spec, self._crop, levels)[0]
 
-    def _gray(self, picture: av.VideoFrame) -> Pixels:
+    def _levels_of(self, picture: av.VideoFrame) -> Change:
         key = (picture.format.name, picture.color_range)
-        if key not in self._to_gray:
-            self._to_gray[key] = _fastest_way(_gray_table(picture))
-        luma = view_luma(picture)
-        if self._scratch.shape != luma.shape:
-            self._scratch = np.empty(luma.shape, np.uint8)
-        return np.rot90(self._to_gray[key](luma, self._scratch), self._video.quarter_turns)
+        if key not in self._levels:
+            self._levels[key] = _fastest_way(_gray_table(picture))
+        return self._levels[key]
 
 
 def _gray_table(like: av.VideoFrame) -> Pixels:
@@ -99,22 +98,22 @@ def _gray_table(like: av.VideoFrame) -> Pixels:
     return PixelConverter("rgb", 256, 2, 0).view(sample)[0, :, 0].copy()
 
 
-def _fastest_way(table: Pixels) -> Callable[[Pixels, Pixels], Pixels]:
-    """Look for a way that gives what the table gives in less time, perhaps in the scratch."""
-    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+def _fastest_way(table: Pixels) -> Change:
+    """Look for a way that gives what the table gives in less time."""
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
     for way in (_keep, _expand):
-        if np.array_equal(way(values, np.empty_like(values)), table.reshape(16, 16)):
+        if np.array_equal(way(values), table.reshape(16, 16, 1)):
             return way
-    return lambda luma, scratch: np.asarray(cv2.LUT(luma, table, dst=scratch), np.uint8)
+    return lambda luma: np.asarray(cv2.LUT(luma, table), np.uint8).reshape(luma.shape)
 
 
-def _keep(luma: Pixels, scratch: Pixels) -> Pixels:
+def _keep(luma: Pixels) -> Pixels:
     return luma
 
 
-def _expand(luma: Pixels, scratch: Pixels) -> Pixels:
+def _expand(luma: Pixels) -> Pixels:
     """Limited range to full, rounded down, as FFmpeg does on the way to RGB."""
-    cv2.subtract(luma, 16, dst=scratch)
+    above = cv2.subtract(luma, 16)
     # Values are multiples of 1/73, so that half a step less than 1/2 rounds them all down.
-    cv2.convertScaleAbs(scratch, dst=scratch, alpha=255 / 219, beta=-72 / 146)
-    return scratch
+    full = cv2.convertScaleAbs(above, dst=above, alpha=255 / 219, beta=-72 / 146)
+    return np.asarray(full, np.uint8).reshape(luma.shape)
