@@ -13,9 +13,8 @@ from training.runs import code_commit
 
 OPSET = 18
 """The one that the exporter's own operators are written in; for a newer one it only raises their
-versions. The networks have the same nodes from 18 to 23, which all run-times read, and nothing gets
-faster; but from 19 on ONNX Runtime computes AveragePool by a kernel 27 times slower, which takes
-22 % of the speed of `realtime`'s flow. README.md has the figures."""
+versions. The networks have the same nodes from 18 to 23, and nothing gets faster, but older
+run-times read 18 as well. README.md has what was tried."""
 
 
 def export_graph(

@@ -13,6 +13,7 @@ from training.behavior.flow import gray_pairs
 from training.behavior.networks.base import FlowGenerator
 
 _SLOPE = 0.1
+_WINDOW = 5
 _FLAT = 1e-4
 """Squared slopes, in gray levels of [0, 1] per cell, below which no motion is guessed."""
 
@@ -87,9 +88,27 @@ def normal_flow(pairs: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
     x = (middle[:, :, 1:-1, 2:] - middle[:, :, 1:-1, :-2]) / 2
     y = (middle[:, :, 2:, 1:-1] - middle[:, :, :-2, 1:-1]) / 2
     slopes = torch.cat([x, y], dim=1)
-    explained = functional.avg_pool2d(slopes * change, 5, 1, 2)
-    steepness = functional.avg_pool2d((slopes * slopes).sum(dim=1, keepdim=True), 5, 1, 2)
-    return (-explained / (steepness + _FLAT)).clamp(-1.5, 1.5) * stride
+    steepness = (slopes * slopes).sum(dim=1, keepdim=True)
+    means = _window_means(torch.cat([slopes * change, steepness], dim=1))
+    return (-means[:, :2] / (means[:, 2:] + _FLAT)).clamp(-1.5, 1.5) * stride
+
+
+def _window_means(maps: Tensor) -> Tensor:
+    """Average (B, C, h, w) over windows of 5 cells; beyond the edges is 0.
+
+    Exported as products, as in `_shrink`: engines are slow at pooling so few maps.
+    """
+    if not torch.compiler.is_exporting():
+        return functional.avg_pool2d(maps, _WINDOW, 1, _WINDOW // 2)
+    rows, columns = (torch.from_numpy(_windows(size)).to(maps) for size in maps.shape[-2:])
+    return rows @ maps @ columns.T
+
+
+@cache
+def _windows(size: int) -> NDArray[np.float32]:
+    """(size, size) weights: each row the mean of the window around a cell."""
+    distance = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
+    return (distance <= _WINDOW // 2).astype(np.float32) / _WINDOW
 
 
 def _shrink(maps: Tensor, size: tuple[int, int]) -> Tensor:
