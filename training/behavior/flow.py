@@ -106,11 +106,9 @@ def _blur_matrix(size: int) -> NDArray[np.float32]:
     """(size, size) weights of SSIM's window along a line whose ends are repeated."""
     offsets = np.arange(_SSIM_WINDOW) - _SSIM_WINDOW // 2
     window = np.exp(-(offsets**2) / (2 * _SSIM_SIGMA**2))
-    weights = np.zeros((size, size))
+    weights, places = np.zeros((size, size)), np.arange(size)
     for offset, weight in zip(offsets, window / window.sum(), strict=True):
-        np.add.at(
-            weights, (np.arange(size), np.clip(np.arange(size) + offset, 0, size - 1)), weight
-        )
+        weights[places, np.clip(places + offset, 0, size - 1)] += weight
     return weights.astype(np.float32)
 
 
