@@ -108,7 +108,7 @@ def _window_means(maps: Tensor) -> Tensor:
 def _windows(size: int) -> NDArray[np.float32]:
     """(size, size) weights: each row the mean of the window around a cell."""
     distance = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
-    return (distance <= _WINDOW // 2).astype(np.float32) / _WINDOW
+    return np.where(distance <= _WINDOW // 2, 1 / _WINDOW, 0.0).astype(np.float32)
 
 
 def _shrink(maps: Tensor, size: tuple[int, int]) -> Tensor:
