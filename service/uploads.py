@@ -134,7 +134,7 @@ class UploadStore:
         """
         self._expire()
         upload = self._uploads.get(upload_id)
-        if upload is None or not upload.sha256:
+        if upload is None or not upload.sha256 or not upload.path.is_file():
             raise UploadNotFound(
                 f"there is no finished upload {upload_id!r}; uploads are kept for "
                 f"{self._lifetime_seconds / 3600:g} hours: upload it again"

@@ -63,3 +63,11 @@ def test_a_temporary_folder_is_there_while_it_is_needed(
     assert not list(tmp_path.iterdir())
     with pytest.raises(UploadNotFound):
         uploads.path(upload_id)
+
+
+def test_an_upload_whose_file_is_gone_is_to_be_sent_again(tmp_path: Path) -> None:
+    uploads = store(tmp_path)
+    upload_id = upload(uploads)
+    uploads.path(upload_id).unlink()
+    with pytest.raises(UploadNotFound, match="upload it again"):
+        uploads.path(upload_id)
