@@ -182,20 +182,25 @@ def _widen(pixels: NDArray[np.uint8], height_px: int, before: Change) -> NDArray
 
     Rows that a resize to `height_px` gives no weight may hold what was there before.
     """
-    shape = (*pixels.shape[:2], before(pixels[:1]).shape[2])
-    size = math.prod(shape)
-    scratch: NDArray[np.uint16] | None = getattr(_kept, "scratch", None)
-    if scratch is None or scratch.size < size:
-        scratch = _kept.scratch = np.empty(size, np.uint16)
-    wide = scratch[:size].reshape(shape)
     rows = _rows_with_weight(pixels.shape[0], height_px) if pixels.size >= _LARGE else None
     if rows is None:
-        np.copyto(wide, before(pixels))
+        made = before(pixels)
+        wide = _take_scratch(made.shape)
+        np.copyto(wide, made)
         return wide
+    wide = _take_scratch((*pixels.shape[:2], before(pixels[:1]).shape[2]))
     for begin in range(0, len(rows), _ROWS_AT_ONCE):
         some = rows[begin : begin + _ROWS_AT_ONCE]
         wide[some] = before(pixels[some])
     return wide
+
+
+def _take_scratch(shape: tuple[int, ...]) -> NDArray[np.uint16]:
+    size = math.prod(shape)
+    scratch: NDArray[np.uint16] | None = getattr(_kept, "scratch", None)
+    if scratch is None or scratch.size < size:
+        scratch = _kept.scratch = np.empty(size, np.uint16)
+    return scratch[:size].reshape(shape)
 
 
 @lru_cache(maxsize=64)
