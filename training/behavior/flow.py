@@ -86,19 +86,22 @@ def warp(images: Tensor, flow: Tensor, px_per_cell: float) -> Tensor:
 
 def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
     """SSIM map (Wang et al. 2004) of (B, 1, h, w) images in [0, 1], same size."""
-    # Products with constant matrices: a convolution of single channels takes ten times as long.
-    rows, columns = (torch.from_numpy(_blur_matrix(size)).to(first) for size in first.shape[-2:])
-
-    def blur(maps: Tensor) -> Tensor:
-        return rows @ maps @ columns.T
-
-    mean_1, mean_2 = blur(first), blur(second)
-    variance_1 = blur(first * first) - mean_1 * mean_1
-    variance_2 = blur(second * second) - mean_2 * mean_2
-    covariance = blur(first * second) - mean_1 * mean_2
+    maps = torch.cat([first, second, first * first, second * second, first * second], dim=1)
+    # A convolution of single channels takes ten times as long as these products.
+    blurred = weigh(maps, *(_blur_matrix(size) for size in first.shape[-2:]))
+    mean_1, mean_2, square_1, square_2, product = blurred.chunk(5, dim=1)
+    variance_1 = square_1 - mean_1 * mean_1
+    variance_2 = square_2 - mean_2 * mean_2
+    covariance = product - mean_1 * mean_2
     numerator = (2 * mean_1 * mean_2 + _SSIM_C1) * (2 * covariance + _SSIM_C2)
     denominator = (mean_1**2 + mean_2**2 + _SSIM_C1) * (variance_1 + variance_2 + _SSIM_C2)
     return numerator / denominator
+
+
+def weigh(maps: Tensor, rows: NDArray[np.float32], columns: NDArray[np.float32]) -> Tensor:
+    """Sum (B, C, h, w) by weights (h', h) and (w', w) along both axes, to (B, C, h', w')."""
+    first, second = (torch.from_numpy(one).to(maps) for one in (rows, columns))
+    return first @ maps @ second.T
 
 
 @cache

@@ -1,10 +1,11 @@
 """The presets: which networks each stage has, and which frames they look at."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from torch import Tensor
 
 from training.backbones import create_backbone
@@ -20,6 +21,7 @@ from training.behavior.networks.tiny_motionnet_3d import TinyMotionNet3D
 from training.behavior.networks.two_stream import TwoStream, TwoStreamResNet, load_imagenet
 from training.behavior.settings import BehaviorTraining, PresetName
 from training.checkpoints import read_state_dict
+from training.data.behavior_augment import ClipAugmentSettings
 from training.data.behavior_frames import WindowShape
 
 SequenceModel = CausalHead | WindowSequence
@@ -57,22 +59,14 @@ class Preset:
         return self.future_frames > 0
 
 
+_DEG = Preset(10, 5, "tgm", flow_noise=False, flow_crop_tries=12, size_multiple=8)
 PRESETS: Mapping[PresetName, Preset] = {
     "realtime": Preset(
         None, 0, "causal", sparsity_weight=0.03, flow_gap_frames=3, flow_drift_px=4.0
     ),
-    "deg_f": Preset(10, 5, "tgm", flow_noise=False, flow_crop_tries=12, size_multiple=8),
-    "deg_m": Preset(10, 5, "tgm", flow_noise=False, flow_crop_tries=12, size_multiple=32),
-    "deg_s": Preset(
-        10,
-        5,
-        "tgm",
-        smoothness_factor=0.25,
-        sparsity_weight=0.05,
-        flow_noise=False,
-        flow_crop_tries=12,
-        size_multiple=8,
-    ),
+    "deg_f": _DEG,
+    "deg_m": replace(_DEG, size_multiple=32),
+    "deg_s": replace(_DEG, smoothness_factor=0.25, sparsity_weight=0.05),
 }
 """`deg_*` are the networks of Bohnslav et al. 2021 (eLife 10:e63377), Table 2."""
 
@@ -85,6 +79,13 @@ def window_shape(settings: BehaviorTraining) -> WindowShape:
         future_frames=future,
         fill=settings.window_fill,
     )
+
+
+def flow_augment(settings: BehaviorTraining) -> ClipAugmentSettings:
+    """Return how the frames that flow trains on are changed."""
+    if PRESETS[settings.preset].flow_noise:
+        return settings.augment
+    return msgspec.structs.replace(settings.augment, noise_probability=0.0)
 
 
 def new_flow(settings: BehaviorTraining) -> FlowGenerator:

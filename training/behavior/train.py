@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
 from lightning import Callback
@@ -21,6 +20,7 @@ from training.behavior.networks.base import FeatureExtractor, FlowGenerator, Win
 from training.behavior.presets import (
     PRESETS,
     SequenceModel,
+    flow_augment,
     new_features,
     new_flow,
     new_sequence,
@@ -197,13 +197,10 @@ def _train_flow(
         sparsity_weight=preset.sparsity_weight,
         **_optimizer(settings, "flow", stage.samples_per_epoch),
     )
-    augment = settings.augment
-    if not preset.flow_noise:
-        augment = msgspec.structs.replace(augment, noise_probability=0.0)
     clips = FlowClips(
         training,
         network.input_frames,
-        ClipAugmenter(augment),
+        ClipAugmenter(flow_augment(settings)),
         widest_gap=preset.flow_gap_frames,
         shift_px=preset.flow_drift_px,
         crop=settings.flow_crop,

@@ -15,6 +15,7 @@ from tests.training.behavior.tiny import TINY, train
 from training.behavior.evaluate import Prediction
 from training.behavior.figures import summarize
 from training.behavior.launch import with_config
+from training.behavior.presets import flow_augment
 from training.behavior.settings import BehaviorTraining
 from training.behavior.stages import (
     read_decisions,
@@ -183,6 +184,17 @@ def test_settings_of_a_file_take_their_places(trained: Run, tmp_path: Path) -> N
     path.write_text("features.speed = 3\n")
     with pytest.raises(InvalidConfig, match=r"best\.toml holds no settings .*speed"):
         with_config(settings, path)
+
+
+def test_the_flow_of_deg_trains_without_noise(trained: Run) -> None:
+    settings = read_settings(trained)
+    assert flow_augment(settings) == settings.augment
+    for preset in ("deg_f", "deg_m", "deg_s"):
+        other = msgspec.structs.replace(settings, preset=preset, sequence_model="none")
+        assert flow_augment(other) == msgspec.structs.replace(
+            settings.augment, noise_probability=0.0
+        )
+    assert settings.augment.noise_probability > 0
 
 
 def test_a_split_needs_recordings_of_each_kind(trained: Run) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.behavior.flow import gray_pairs
+from training.behavior.flow import gray_pairs, weigh
 from training.behavior.networks.base import FlowGenerator
 
 _SLOPE = 0.1
@@ -100,8 +100,7 @@ def _window_means(maps: Tensor) -> Tensor:
     """
     if not torch.compiler.is_exporting():
         return functional.avg_pool2d(maps, _WINDOW, 1, _WINDOW // 2)
-    rows, columns = (torch.from_numpy(_windows(size)).to(maps) for size in maps.shape[-2:])
-    return rows @ maps @ columns.T
+    return weigh(maps, *(_windows(size) for size in maps.shape[-2:]))
 
 
 @cache
@@ -119,11 +118,8 @@ def _shrink(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if not torch.compiler.is_exporting():
         return functional.adaptive_avg_pool2d(maps, size)
-    rows, columns = (
-        torch.from_numpy(_means(before, after)).to(maps)
-        for before, after in zip(maps.shape[-2:], size, strict=True)
-    )
-    return rows @ maps @ columns.T
+    sizes = zip(maps.shape[-2:], size, strict=True)
+    return weigh(maps, *(_means(before, after) for before, after in sizes))
 
 
 @cache
