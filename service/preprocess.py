@@ -63,6 +63,22 @@ class Placement:
         return np.array([self.offset_x_px, self.offset_y_px], np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """A frame as most videos store it: luma, and two differences of color, which may be smaller."""
+
+    luma: NDArray[np.uint8]
+    """(H, W)."""
+    u: NDArray[np.uint8]
+    """(H', W'): blue less luma."""
+    v: NDArray[np.uint8]
+    """(H', W'): red less luma."""
+    levels: Change
+    """From values of luma to what they are in RGB where there is no color."""
+    to_rgb: NDArray[np.float64]
+    """(3, 4): RGB from these levels, u, v and 1."""
+
+
 @lru_cache(maxsize=64)
 def place(
     frame_width_px: int, frame_height_px: int, spec: InputSpec, crop: CropRegion | None = None
@@ -119,9 +135,7 @@ def to_model_input(
     height_px, width_px = pixels.shape[:2]
     placement = place(width_px, height_px, spec, crop)
     region = crop or CropRegion(0, 0, width_px, height_px)
-    part = pixels[
-        region.y_px : region.y_px + region.height_px, region.x_px : region.x_px + region.width_px
-    ]
+    part = _cut(pixels, region)
     image = part[..., None] if part.ndim == 2 else part
 
     def before(some: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -129,13 +143,33 @@ def to_model_input(
         told = some if levels is None else levels(some)
         return to_color(told, "gray") if spec.color == "gray" else told
 
-    resized = to_color(resize(image, *_content_size(region, spec), before), spec.color)
-    content_height_px, content_width_px = resized.shape[:2]
-    if (content_height_px, content_width_px) == (spec.height_px, spec.width_px):
-        return np.ascontiguousarray(resized), placement
-    padded = np.zeros((spec.height_px, spec.width_px, spec.channels), np.uint8)
-    padded[:content_height_px, :content_width_px] = resized
-    return padded, placement
+    resized = resize(image, *_content_size(region, spec), before)
+    return _finish(resized, spec), placement
+
+
+def planes_to_model_input(
+    planes: Planes, spec: InputSpec, crop: CropRegion | None = None
+) -> NDArray[np.uint8] | None:
+    """Crop and resize one frame stored as luma and color, and make its colors at the model's size.
+
+    Returns:
+        (h, w, C) uint8 of `spec`'s size; None where planes of color would have to grow, or begin
+        between two pixels.
+
+    Raises:
+        InvalidFrame: the crop is empty or reaches outside the frame.
+    """
+    height_px, width_px = planes.luma.shape
+    place(width_px, height_px, spec, crop)
+    region = crop or CropRegion(0, 0, width_px, height_px)
+    size = _content_size(region, spec)
+    of_color = _shrink_region(region, planes)
+    if of_color is None or of_color.width_px < size[0] or of_color.height_px < size[1]:
+        return None
+    luma = resize(_cut(planes.luma, region)[..., None], *size, planes.levels)
+    u, v = (resize(_cut(one, of_color)[..., None], *size) for one in (planes.u, planes.v))
+    rgb = cv2.transform(cv2.merge([luma, u, v]), planes.to_rgb)
+    return _finish(np.asarray(rgb, np.uint8), spec)
 
 
 def resize(
@@ -175,6 +209,36 @@ def to_color(pixels: NDArray[np.uint8], color: Literal["rgb", "gray"]) -> NDArra
 def bgr_to_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return (H, W, 3) RGB from OpenCV's order."""
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _cut(pixels: NDArray[np.uint8], region: CropRegion) -> NDArray[np.uint8]:
+    return pixels[
+        region.y_px : region.y_px + region.height_px, region.x_px : region.x_px + region.width_px
+    ]
+
+
+def _shrink_region(region: CropRegion, planes: Planes) -> CropRegion | None:
+    """Return the part of the planes of color that lies under a part of luma, if whole pixels do."""
+    down, down_rest = divmod(planes.luma.shape[0], planes.u.shape[0])
+    across, across_rest = divmod(planes.luma.shape[1], planes.u.shape[1])
+    x_px, x_rest = divmod(region.x_px, across)
+    y_px, y_rest = divmod(region.y_px, down)
+    width_px, width_rest = divmod(region.width_px, across)
+    height_px, height_rest = divmod(region.height_px, down)
+    if down_rest or across_rest or x_rest or y_rest or width_rest or height_rest:
+        return None
+    return CropRegion(x_px, y_px, width_px, height_px)
+
+
+def _finish(resized: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """Return a resized picture in the model's color and, with black beside it, its size."""
+    colored = to_color(resized, spec.color)
+    height_px, width_px = colored.shape[:2]
+    if (height_px, width_px) == (spec.height_px, spec.width_px):
+        return np.ascontiguousarray(colored)
+    padded = np.zeros((spec.height_px, spec.width_px, spec.channels), np.uint8)
+    padded[:height_px, :width_px] = colored
+    return padded
 
 
 def _widen(pixels: NDArray[np.uint8], height_px: int, before: Change) -> NDArray[np.uint16]:

@@ -1,8 +1,10 @@
 """From a decoded picture to the inputs of models, as `to_model_input` of its RGB pixels.
 
-Models of gray read the luma plane as it is, through the table that turns its values without color
-into RGB: the same bits where a picture has no color. Where it has some, they differ by up to 1 on
-average, which RGB rounds away, and by more where a color is so strong that RGB clips it.
+The planes that a video stores are resized as they are and colors made of the small picture.
+Values of luma go through the table that turns those without color into RGB: the same bits where a
+picture has no color. Where it has some, inputs differ by about 1 on average, which RGB rounds
+away, and by more at sharp edges of color, which whole frames show in blocks of pixels, and where
+a color is so strong that RGB clips it.
 """
 
 from typing import Any, Protocol
@@ -13,11 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle import InputSpec
-from service.preprocess import Change, CropRegion, place, to_model_input
+from service.preprocess import (
+    Change,
+    CropRegion,
+    Planes,
+    place,
+    planes_to_model_input,
+    to_model_input,
+)
 from service.video.base import ModelInputs
-from service.video.pixels import PixelConverter, luma_is_gray, view_luma
+from service.video.pixels import (
+    PixelConverter,
+    color_matrix,
+    has_planes,
+    luma_is_gray,
+    view_planes,
+)
 
 Pixels = NDArray[np.uint8]
+Conversion = tuple[Change, NDArray[np.float64]]
+"""From stored luma to levels of gray, and from these and stored color to RGB."""
 
 
 class PictureViews(Protocol):
@@ -55,8 +72,7 @@ class InputConverter:
         height_px, width_px = video.shape[:2]
         for spec in inputs:
             place(width_px, height_px, spec, crop)
-        self._only_gray = all(spec.color == "gray" for spec in inputs)
-        self._levels: dict[tuple[str, int], Change] = {}
+        self._conversions: dict[tuple[str, int, int], Conversion] = {}
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -66,23 +82,33 @@ class InputConverter:
     def convert(self, picture: Any, outs: tuple[Pixels, ...]) -> None:
         """Write the inputs into `outs`, uint8 of `shapes`."""
         if isinstance(picture, ModelInputs):
-            for made, out in zip(picture.on_host(), outs, strict=True):
-                out[:] = made
+            for taken, out in zip(picture.on_host(), outs, strict=True):
+                out[:] = taken
             return
-        levels: Change | None = None
-        if self._only_gray and isinstance(picture, av.VideoFrame) and luma_is_gray(picture):
-            pixels = np.rot90(view_luma(picture), self._video.quarter_turns)
-            levels = self._levels_of(picture)
-        else:
-            pixels = self._video.view(picture)
+        stored = isinstance(picture, av.VideoFrame) and has_planes(picture)
+        rgb: Pixels | None = None
         for spec, out in zip(self._inputs, outs, strict=True):
-            out[:] = to_model_input(pixels, spec, self._crop, levels)[0]
+            made = self._from_planes(picture, spec) if stored else None
+            if made is None:
+                rgb = self._video.view(picture) if rgb is None else rgb
+                made = to_model_input(rgb, spec, self._crop)[0]
+            out[:] = made
 
-    def _levels_of(self, picture: av.VideoFrame) -> Change:
-        key = (picture.format.name, picture.color_range)
-        if key not in self._levels:
-            self._levels[key] = _fastest_way(_gray_table(picture))
-        return self._levels[key]
+    def _from_planes(self, picture: av.VideoFrame, spec: InputSpec) -> Pixels | None:
+        """Make an input, unless that takes all of the picture in RGB."""
+        turns = self._video.quarter_turns
+        luma, *colors = (np.rot90(plane, turns) for plane in view_planes(picture))
+        levels, to_rgb = self._conversion_of(picture)
+        if not colors or (spec.color == "gray" and luma_is_gray(picture)):
+            return to_model_input(luma, spec, self._crop, levels)[0]
+        u, v = colors
+        return planes_to_model_input(Planes(luma, u, v, levels, to_rgb), spec, self._crop)
+
+    def _conversion_of(self, picture: av.VideoFrame) -> Conversion:
+        key = (picture.format.name, picture.color_range, picture.colorspace)
+        if key not in self._conversions:
+            self._conversions[key] = _fastest_way(_gray_table(picture)), color_matrix(picture)
+        return self._conversions[key]
 
 
 def _gray_table(like: av.VideoFrame) -> Pixels:

@@ -2,6 +2,7 @@
 
 import av
 import numpy as np
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
@@ -10,8 +11,16 @@ from service.video.base import Color
 # AVCOL_RANGE_UNSPECIFIED, and the AVCOL_SPC_ values of RGB and "unspecified".
 _RANGE_UNSPECIFIED = 0
 _NO_MATRIX = (0, 2)
-# Those of BT.601, which holds where the stream names none.
-_BT_601 = (*_NO_MATRIX, 5, 6)
+# Weights of red and blue in luma, by AVCOL_SPC_ value: BT.709, FCC, BT.601 twice, SMPTE 240M and
+# BT.2020. BT.601 holds where the stream names none.
+_BT_601 = (0.299, 0.114)
+_LUMA_WEIGHTS = {
+    **dict.fromkeys((*_NO_MATRIX, 5, 6), _BT_601),
+    1: (0.2126, 0.0722),
+    4: (0.3, 0.11),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
 _LUMA_PLANE = ("gray", *(f"yuv{j}{one}p" for j in ("", "j") for one in (411, 420, 422, 440, 444)))
 
 
@@ -55,17 +64,44 @@ class PixelConverter:
             dst_color_range=ColorRange.JPEG,
             threads=1,  # pictures run side by side already: one worker process a video
         )
-        return np.rot90(_view(converted, 3 if target == "rgb24" else 1), self.quarter_turns)
+        plane = converted.planes[0]
+        if plane.line_size < 0:  # stored bottom-up and passed on as it is
+            pixels = np.asarray(converted.to_ndarray(), np.uint8)
+        else:
+            pixels = _view(plane, 3 if target == "rgb24" else 1)
+        return np.rot90(pixels, self.quarter_turns)
+
+
+def has_planes(frame: av.VideoFrame) -> bool:
+    """Whether a picture is stored as 8 bits of luma and, unless gray, two planes of color."""
+    if frame.format.name not in _LUMA_PLANE or frame.colorspace not in _LUMA_WEIGHTS:
+        return False
+    return all(plane.line_size > 0 for plane in frame.planes)  # else it is stored bottom-up
 
 
 def luma_is_gray(frame: av.VideoFrame) -> bool:
-    """Whether a picture has 8 bits of luma in a plane of its own, weighed as gray is: BT.601."""
-    return frame.colorspace in _BT_601 and frame.format.name in _LUMA_PLANE
+    """Whether luma, where a picture `has_planes`, is weighed as gray is: BT.601."""
+    return _LUMA_WEIGHTS[frame.colorspace] == _BT_601
 
 
-def view_luma(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """Return the (H, W) luma plane as it is stored, where `luma_is_gray`."""
-    return _view(frame, 1)
+def view_planes(frame: av.VideoFrame) -> list[NDArray[np.uint8]]:
+    """Return luma (H, W) and u, v (H', W') as they are stored, where a picture `has_planes`."""
+    return [_view(plane) for plane in frame.planes]
+
+
+def color_matrix(frame: av.VideoFrame) -> NDArray[np.float64]:
+    """Return (3, 4): full-range RGB from full-range luma, u, v as stored, and 1.
+
+    ITU-T H.273, equations 38 to 53, where a picture `has_planes`.
+    """
+    red, blue = _LUMA_WEIGHTS[frame.colorspace]
+    green = 1 - red - blue
+    step = 1 if _source_range(frame) == ColorRange.JPEG else 255 / 224
+    from_u = 2 * (1 - blue) * step
+    from_v = 2 * (1 - red) * step
+    u = np.array([0, -from_u * blue / green, from_u])
+    v = np.array([from_v, -from_v * red / green, 0])
+    return np.stack([np.ones(3), u, v, -128 * (u + v)], axis=1)
 
 
 def _source_range(frame: av.VideoFrame) -> ColorRange:
@@ -75,12 +111,9 @@ def _source_range(frame: av.VideoFrame) -> ColorRange:
     return ColorRange.JPEG if full else ColorRange.MPEG
 
 
-def _view(frame: av.VideoFrame, channels: int) -> NDArray[np.uint8]:
+def _view(plane: VideoPlane, channels: int = 1) -> NDArray[np.uint8]:
     """(H, W, 3) or (H, W) without the padding at the end of each line."""
-    plane = frame.planes[0]
-    if plane.line_size < 0:  # stored bottom-up and passed on as it is
-        return np.asarray(frame.to_ndarray(), np.uint8)
-    shape = (frame.height, frame.width, channels)
+    shape = (plane.height, plane.width, channels)
     view: NDArray[np.uint8] = np.ndarray(
         shape, np.uint8, buffer=memoryview(plane), strides=(plane.line_size, channels, 1)
     )

@@ -17,7 +17,7 @@ from service.video.pictures import PictureList
 from service.video.pixels import PixelConverter
 from service.video.pyav import VideoFile
 
-BT_709, BT_601, UNSPECIFIED = 1, 5, 2
+BT_709, UNSPECIFIED, FCC, BT_601, SMPTE_240M, BT_2020 = 1, 2, 4, 5, 7, 9
 LIMITED, FULL = 1, 2
 GRAY = InputSpec(width_px=64, height_px=48, color="gray", fit="letterbox")
 COLOR = InputSpec(width_px=48, height_px=48, color="rgb", fit="letterbox")
@@ -74,14 +74,67 @@ def test_gray_of_a_colored_picture_is_its_luma_to_what_rgb_rounds_away(pixel_for
     assert apart.mean() < 1
 
 
-@pytest.mark.parametrize("spec", [GRAY, COLOR])
-def test_gray_of_bt_709_is_weighed_as_gray_of_rgb_frames_is(spec):
-    shown = picture("yuv420p", color=60, matrix=BT_709, color_range=LIMITED)
-    got, want = both(shown, spec)
+@pytest.mark.parametrize("color_range", [LIMITED, FULL])
+@pytest.mark.parametrize("matrix", [UNSPECIFIED, BT_709, FCC, BT_601, SMPTE_240M, BT_2020])
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p"])
+def test_colors_are_those_of_rgb_frames_to_what_these_round_away(pixel_format, matrix, color_range):
+    shown = picture(pixel_format, color=30, matrix=matrix, color_range=color_range)
+    got, want = both(shown, COLOR)
+    apart = got.astype(int) - want.astype(int)
+    assert 1 <= np.abs(apart).max() <= 4
+    assert np.abs(apart).mean() < 1.2
+    assert want.max(axis=2).astype(int).mean() - want.min(axis=2).astype(int).mean() > 10
+
+
+def test_the_matrix_and_range_of_a_video_matter():
+    shown = {
+        (matrix, color_range): both(
+            picture("yuv420p", color=60, matrix=matrix, color_range=color_range), COLOR
+        )[0].astype(int)
+        for matrix in (BT_601, BT_709)
+        for color_range in (LIMITED, FULL)
+    }
+    first = shown.pop((BT_601, LIMITED))
+    assert all(np.abs(other - first).max() > 8 for other in shown.values())
+
+
+def test_gray_of_bt_709_is_weighed_as_gray_of_rgb_frames_is():
+    got, want = both(picture("yuv420p", color=60, matrix=BT_709, color_range=LIMITED), GRAY)
+    assert np.abs(got.astype(int) - want.astype(int)).max() <= 3
+    # a model would see another gray if luma were taken as it is
+    luma, _ = both(picture("yuv420p", color=60, matrix=BT_601, color_range=LIMITED), GRAY)
+    assert np.abs(got.astype(int) - luma.astype(int)).max() > 6
+
+
+@pytest.mark.parametrize(
+    ("spec", "crop"),
+    [
+        (COLOR, CropRegion(11, 8, 80, 62)),
+        (COLOR, CropRegion(12, 8, 81, 62)),
+        (InputSpec(width_px=100, height_px=50, color="rgb", fit="stretch"), None),
+    ],
+)
+def test_colors_that_would_be_blown_up_or_cut_are_taken_from_rgb_frames(spec, crop):
+    got, want = both(picture("yuv420p", color=60), spec, crop)
     assert np.array_equal(got, want)
-    if spec is GRAY:  # a model would see another gray if luma were taken as it is
-        luma, _ = both(picture("yuv420p", color=60, matrix=BT_601, color_range=LIMITED), spec)
-        assert np.abs(got.astype(int) - luma.astype(int)).max() > 3
+
+
+@pytest.mark.parametrize("rotation_deg", [0, 90, 180, -90])
+def test_planes_of_color_are_cut_and_turned_with_luma(rotation_deg):
+    shown = picture("yuv420p", color=30)
+    got, want = both(shown, COLOR, CropRegion(12, 8, 100, 98), rotation_deg)
+    assert np.abs(got.astype(int) - want.astype(int)).max() <= 4
+    assert want.max(axis=2).astype(int).mean() - want.min(axis=2).astype(int).mean() > 10
+
+
+def test_an_input_does_not_depend_on_those_of_other_models():
+    shown = picture("yuv420p", color=60)
+    alone = [both(shown, spec)[0] for spec in (GRAY, COLOR)]
+    inputs = InputConverter(PixelConverter("rgb", 160, 120, 0), (GRAY, COLOR), None)
+    outs = tuple(np.empty(shape, np.uint8) for shape in inputs.shapes)
+    inputs.convert(shown, outs)
+    for one, out in zip(alone, outs, strict=True):
+        assert np.array_equal(one, out)
 
 
 @pytest.mark.parametrize("spec", [GRAY, WIDE, COLOR])
