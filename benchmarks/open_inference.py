@@ -1,8 +1,9 @@
 """This server beside PyTriton, both driven by perf_analyzer: `python -m benchmarks.open_inference`.
 
 One network (ResNet-18 at 256x256 in fp32 with random weights), the same ONNX file, engine and
-number of threads in both servers, unary requests of one frame, 1, 4 and 16 at once. Rounds
-alternate between the bare loop and the servers; figures are medians of the rounds.
+number of threads in all servers, unary requests of one frame, 1, 4 and 16 at once. Rounds
+alternate between the bare loop and the servers; figures are medians of the rounds. "minimal" is
+the least that a server in Python can do, see `benchmarks.minimal_inference`.
 
 share
     Frames a second of a server, divided by those of a loop in one process that runs the graph on
@@ -36,7 +37,7 @@ from service.engine import Engine, create_engine, default_threads
 MODEL = "bench"
 SIZE_PX = 256
 CONCURRENCY = (1, 4, 16)
-OURS, PEER = "ethostream", "PyTriton"
+OURS, FLOOR, PEER = "ethostream", "minimal", "PyTriton"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def main() -> None:
     analyzer = shlex.split(arguments.perf_analyzer)
     if shutil.which(analyzer[0]) is None:
         parser.error(f"{analyzer[0]} cannot be started; see benchmarks/README.md for how to get it")
-    names = (OURS, PEER) if arguments.pytriton else (OURS,)
+    names = (OURS, FLOOR, PEER) if arguments.pytriton else (OURS, FLOOR)
     with ExitStack() as stack:
         models = Path(stack.enter_context(TemporaryDirectory()))
         bundle = write_random_pose_bundle(
@@ -72,21 +73,20 @@ def main() -> None:
         )
         graph, threads = bundle / "pose.onnx", default_threads()
         engine = create_engine(graph, engine="onnxruntime", precision="fp32", threads=threads)
+        alone = ("--graph", str(graph), "--name", MODEL, "--threads", str(threads))
         servers = {
             OURS: stack.enter_context(
                 server_process(
                     "ethostream.commands", "serve", "--models", str(models),
                     "--listen", "127.0.0.1:0", "--engine", "onnxruntime", "--precision", "fp32",
                 )
-            )
+            ),
+            FLOOR: stack.enter_context(server_process("benchmarks.minimal_inference", *alone)),
         }  # fmt: skip
         if arguments.pytriton:
             servers[PEER] = stack.enter_context(
-                server_process(
-                    "benchmarks.pytriton_server", "--graph", str(graph), "--name", MODEL,
-                    "--threads", str(threads), python=arguments.pytriton,
-                )
-            )  # fmt: skip
+                server_process("benchmarks.pytriton_server", *alone, python=arguments.pytriton)
+            )
         rounds = [
             measure(engine, servers, analyzer, arguments.requests) for _ in range(arguments.rounds)
         ]
