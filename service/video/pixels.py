@@ -92,7 +92,7 @@ def view_planes(frame: av.VideoFrame) -> list[NDArray[np.uint8]]:
 def color_matrix(frame: av.VideoFrame) -> NDArray[np.float64]:
     """Return (3, 4): full-range RGB from full-range luma, u, v as stored, and 1.
 
-    ITU-T H.273, equations 38 to 53, where a picture `has_planes`.
+    ITU-T H.273, section 8.3 (matrix coefficients), where a picture `has_planes`.
     """
     red, blue = _LUMA_WEIGHTS[frame.colorspace]
     green = 1 - red - blue
