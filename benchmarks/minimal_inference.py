@@ -1,4 +1,4 @@
-"""The floor of the protocol in Python: one ONNX graph behind a minimal grpc.aio server.
+"""A server to compare with: one ONNX graph behind grpc.aio, and nothing else.
 
 It takes the tensor out of a ModelInfer, computes it on one thread, one request after the other,
 and writes the answer. What a service needs beside that is not there: checks, resizing, batches,

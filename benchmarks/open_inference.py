@@ -3,7 +3,7 @@
 One network (ResNet-18 at 256x256 in fp32 with random weights), the same ONNX file, engine and
 number of threads in all servers, unary requests of one frame, 1, 4 and 16 at once. Rounds
 alternate between the bare loop and the servers; figures are medians of the rounds. "minimal" is
-the least that a server in Python can do, see `benchmarks.minimal_inference`.
+a server without anything that a service needs, see `benchmarks.minimal_inference`.
 
 share
     Frames a second of a server, divided by those of a loop in one process that runs the graph on
@@ -37,7 +37,7 @@ from service.engine import Engine, create_engine, default_threads
 MODEL = "bench"
 SIZE_PX = 256
 CONCURRENCY = (1, 4, 16)
-OURS, FLOOR, PEER = "ethostream", "minimal", "PyTriton"
+OURS, MINIMAL, PEER = "ethostream", "minimal", "PyTriton"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def main() -> None:
     analyzer = shlex.split(arguments.perf_analyzer)
     if shutil.which(analyzer[0]) is None:
         parser.error(f"{analyzer[0]} cannot be started; see benchmarks/README.md for how to get it")
-    names = (OURS, FLOOR, PEER) if arguments.pytriton else (OURS, FLOOR)
+    names = (OURS, MINIMAL, PEER) if arguments.pytriton else (OURS, MINIMAL)
     with ExitStack() as stack:
         models = Path(stack.enter_context(TemporaryDirectory()))
         bundle = write_random_pose_bundle(
@@ -81,7 +81,7 @@ def main() -> None:
                     "--listen", "127.0.0.1:0", "--engine", "onnxruntime", "--precision", "fp32",
                 )
             ),
-            FLOOR: stack.enter_context(server_process("benchmarks.minimal_inference", *alone)),
+            MINIMAL: stack.enter_context(server_process("benchmarks.minimal_inference", *alone)),
         }  # fmt: skip
         if arguments.pytriton:
             servers[PEER] = stack.enter_context(

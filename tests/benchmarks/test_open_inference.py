@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("onnx", reason="comes with the train extra")
 
 from benchmarks.models import write_random_pose_bundle
-from benchmarks.open_inference import FLOOR, OURS, Load, Round, table
+from benchmarks.open_inference import MINIMAL, OURS, Load, Round, table
 from benchmarks.servers import server_process
 from service.engine import create_engine
 from service.servicer.open_inference import open_inference_pb2 as pb2
@@ -15,7 +15,7 @@ from service.servicer.open_inference import open_inference_pb2_grpc as pb2_grpc
 
 pytestmark = pytest.mark.needs_train
 
-_SLOWER = ((OURS, 2), (FLOOR, 1.25))
+_SLOWER = ((OURS, 2), (MINIMAL, 1.25))
 """Times of a loop for what a server answers in one."""
 
 
@@ -54,11 +54,11 @@ def test_each_server_has_a_row_of_shares_of_the_loop():
         Round(at(loop), {(name, n): at(loop / part) for n in (1, 4, 16) for name, part in _SLOWER})
         for loop in (40.0, 50.0, 60.0)
     ]
-    rows, found = table(turns, (OURS, FLOOR))
+    rows, found = table(turns, (OURS, MINIMAL))
     assert [row for row, _ in rows][:3] == [
-        "loop, one frame at a time", f"1 at once, {OURS}", f"1 at once, {FLOOR}",
+        "loop, one frame at a time", f"1 at once, {OURS}", f"1 at once, {MINIMAL}",
     ]  # fmt: skip
     assert found["servers"][OURS]["4"]["share"] == 0.5
-    assert found["servers"][FLOOR]["1"] == {
+    assert found["servers"][MINIMAL]["1"] == {
         "frames_per_s": 40.0, "share": 0.8, "p50_ms": 25.0, "p99_ms": 50.0, "added_p50_ms": 5.0,
     }  # fmt: skip
