@@ -31,6 +31,7 @@ from benchmarks.recordings import CODECS, make_recordings
 from benchmarks.report import finish
 from service.bundle import InputSpec
 from service.decoder_names import AUTO_ORDER
+from service.engine.device import Copies
 from service.video import DecodeWorkers
 from service.video.ladder import Wanted, refuse, refuse_machine
 from service.video.pyav import VideoFile
@@ -41,6 +42,8 @@ _SESSIONS = (1, 2, 4, 7)
 _LENGTHS = {"640x480": (150, 8), "1920x1080": (60, 12)}
 _SHARED = "pyav shared"
 """One file, its stretches decoded by as many processes as threads may be used."""
+_STAYING = "dali, staying"
+"""Inputs stay in the GPU's memory, where engines take them; others come to the host."""
 
 Row = dict[str, object]
 Decoder = tuple[str, int]
@@ -127,7 +130,8 @@ def _measure_file(path: Path, spec: InputSpec, arguments: argparse.Namespace) ->
         yield from _measure(path, spec, threads, {**bare, **ours}, arguments.turns)
     taken = [name for name in AUTO_ORDER if name != "pyav" and _takes(name, path, spec)]
     if taken:
-        ours = {(name, n): partial(_ours, name, n) for name in taken for n in _SESSIONS}
+        kinds = [*taken, _STAYING] if "dali" in taken else taken
+        ours = {(name, n): partial(_ours, name, n) for name in kinds for n in _SESSIONS}
         yield from _measure(path, spec, os.cpu_count() or 1, {**bare, **ours}, arguments.turns)
 
 
@@ -182,19 +186,22 @@ async def _ours_async(
     """Read the file in several sessions at once and take the inputs out of their rings."""
 
     async def read(frame_limit: int | None = None) -> int:
-        frames = 0
+        frames, copies = 0, Copies()
         async with workers.open(
-            path, color=None, inputs=(spec,), frame_limit=frame_limit
+            path,
+            color=None,
+            inputs=(spec,),
+            frame_limit=frame_limit,
+            on_device=decoder == _STAYING,
         ) as reader:
             async for frame in reader:
                 frames += 1
-                for one in frame.inputs:
-                    one.copy()  # as an archive job does
+                copies.copy(frame.inputs)  # as an archive job does
         return frames
 
     each = max(1, threads // sessions) if decoder == "pyav" else 1
     processes = threads if decoder == _SHARED else 1
-    name = "pyav" if decoder == _SHARED else decoder
+    name = {_SHARED: "pyav", _STAYING: "dali"}.get(decoder, decoder)
     async with DecodeWorkers(sessions, processes=processes, threads=each, decoder=name) as workers:
         # So many frames that each process of a shared file decodes one.
         await asyncio.gather(*(read(1 if processes == 1 else None) for _ in range(sessions)))

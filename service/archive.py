@@ -24,6 +24,7 @@ from service.behavior_stream import BehaviorStream, choose_stride, choose_thresh
 from service.bout_tracker import BoutTracker, open_tracker
 from service.bundle import InputSpec
 from service.dynamic_crop import DynamicCrop, open_followers
+from service.engine.device import Copies, DeviceArray
 from service.errors import EthostreamError, InvalidConfig, InvalidRequest
 from service.pose import poses_in_frame
 from service.preprocess import CropRegion, Placement, place, to_model_input
@@ -102,7 +103,7 @@ class VideoFinished:
     total_seconds: float
 
 
-_Input = tuple[NDArray[np.uint8], Placement]
+_Input = tuple[NDArray[np.uint8] | DeviceArray, Placement]
 
 
 @dataclass(slots=True, eq=False)
@@ -141,6 +142,10 @@ class VideoAnalysis:
         )
         shared = bundles if self._followers is None else [one.loaded for one in self._behavior]
         self._inputs = tuple({one.bundle.manifest.input: None for one in shared})
+        self._on_device = all(
+            graph.takes_device_rows for one in bundles for graph in one.graphs.values()
+        )
+        self._copies = Copies()
         self._first_row = max(options.first_frame, options.resume_frame)
         for follower, (frame_index, poses) in zip(
             self._followers or (), options.last_poses, strict=False
@@ -263,6 +268,7 @@ class VideoAnalysis:
             crop=options.crop,
             first_frame=first_frame,
             frame_limit=frame_limit or None,
+            on_device=self._on_device,
         )
 
     def _open_stream(
@@ -324,8 +330,8 @@ class VideoAnalysis:
         """Inputs by specification, out of the decoder's ring, which is written again soon."""
         size, crop = (frame.width_px, frame.height_px), self._options.crop
         return {
-            spec: (pixels.copy(), place(*size, spec, crop))
-            for spec, pixels in zip(self._inputs, frame.inputs, strict=True)
+            spec: (pixels, place(*size, spec, crop))
+            for spec, pixels in zip(self._inputs, self._copies.copy(frame.inputs), strict=True)
         }
 
     def _resize_followed(self, frame: VideoFrame) -> list[_Input]:

@@ -8,17 +8,16 @@ probabilities.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.behavior import present, probabilities
-from service.behavior_stretch import BehaviorStretch, FrameLogits, forward
+from service.behavior_stretch import BehaviorStretch, FrameLogits, Pixels, forward
 from service.bundle import BehaviorSpec
 from service.errors import FrameRateMismatch, InvalidRequest
 from service.repository import LoadedBundle
-from service.scheduler import Answer, Scheduler, Work
+from service.scheduler import Answer, Inputs, Scheduler, Work
 from service.values import BehaviorAnswer, BehaviorStatus
 
 
@@ -100,7 +99,7 @@ class BehaviorStream:
         self._thresholds = thresholds
         self._due = first_frame
         """Frame index of the next evaluated frame; None before the first."""
-        self._pixels: NDArray[np.uint8] | None = None
+        self._pixels: Pixels | None = None
         """The newest frame of the stretch; None before its first."""
         self._last: asyncio.Future[BehaviorAnswer] | None = None
         """Answer of the newest evaluated frame of the stretch."""
@@ -129,7 +128,7 @@ class BehaviorStream:
         """Evaluated frames that have no answer yet."""
         return len(self._unanswered)
 
-    def push(self, frame_index: int, pixels: NDArray[np.uint8]) -> "asyncio.Future[BehaviorAnswer]":
+    def push(self, frame_index: int, pixels: Pixels) -> "asyncio.Future[BehaviorAnswer]":
         """Take the next frame; the future answers for exactly this frame.
 
         Args:
@@ -180,9 +179,7 @@ class BehaviorStream:
             answer.cancel()
         self._unanswered.clear()
 
-    def _evaluate(
-        self, frame_index: int, pixels: NDArray[np.uint8]
-    ) -> "asyncio.Future[BehaviorAnswer]":
+    def _evaluate(self, frame_index: int, pixels: Pixels) -> "asyncio.Future[BehaviorAnswer]":
         self._pixels = pixels
         self._last = asyncio.get_running_loop().create_future()
         self._unanswered.add(self._last)
@@ -202,7 +199,7 @@ class BehaviorStream:
         shown = present(values, self._spec, thresholds=self._thresholds)
         return BehaviorAnswer(frame_index, found.status, values[0], shown[0])
 
-    def _submit(self, graph: str, inputs: dict[str, NDArray[Any]]) -> "asyncio.Future[Answer]":
+    def _submit(self, graph: str, inputs: Inputs) -> "asyncio.Future[Answer]":
         return self._scheduler.submit(self._loaded.graphs[graph], inputs, work=self._work)
 
 

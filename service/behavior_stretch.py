@@ -16,15 +16,17 @@ import structlog
 from numpy.typing import NDArray
 
 from service.bundle import BehaviorSpec
+from service.engine.device import DeviceArray, DeviceRows, stack
 from service.errors import EthostreamError
-from service.scheduler import Answer
+from service.scheduler import Answer, Inputs
 from service.values import BehaviorStatus
 
 log = structlog.get_logger("ethostream.behavior")
 
 A = TypeVar("A")
 B = TypeVar("B")
-Submit = Callable[[str, dict[str, NDArray[Any]]], "asyncio.Future[Answer]"]
+Pixels = NDArray[np.uint8] | DeviceArray
+Submit = Callable[[str, Inputs], "asyncio.Future[Answer]"]
 """Hands the inputs of one sample to a graph (flow, features, sequence)."""
 
 
@@ -63,7 +65,7 @@ class BehaviorStretch:
         self._next_features = 0
         self._next_answer = 0
         # What later positions still look at, by position.
-        self._frames: dict[int, NDArray[np.uint8]] = {}
+        self._frames: dict[int, Pixels] = {}
         self._flows: dict[int, asyncio.Future[Answer]] = {}
         self._features: dict[int, asyncio.Task[_Features | None]] = {}
         self._state: asyncio.Future[NDArray[np.float32]] | None = None
@@ -75,8 +77,11 @@ class BehaviorStretch:
         """Whether a frame has no answer yet."""
         return bool(self._tasks)
 
-    def add(self, pixels: NDArray[np.uint8]) -> "asyncio.Future[FrameLogits]":
-        """Take the next frame, (H, W, C) uint8 of the bundle's input; it must stay unchanged."""
+    def add(self, pixels: Pixels) -> "asyncio.Future[FrameLogits]":
+        """Take the next frame, (H, W, C) uint8 of the bundle's input; it must stay unchanged.
+
+        It may lie in the GPU's memory where the engines are there.
+        """
         position = self._count
         self._frames[position] = pixels
         self._count += 1
@@ -134,15 +139,15 @@ class BehaviorStretch:
             flows = [self._flow(one) for one in window[:-1]]
         else:
             flows = [self._submit_flow(frames)]
-        pixels = np.stack(frames) if spec.feature_input_frames > 1 else frames[spec.past_frames]
+        pixels = stack(frames) if spec.feature_input_frames > 1 else frames[spec.past_frames]
         return self._await_features(pixels, flows)
 
     async def _await_features(
-        self, pixels: NDArray[np.uint8], flows: list["asyncio.Future[Answer]"]
+        self, pixels: Pixels | DeviceRows, flows: list["asyncio.Future[Answer]"]
     ) -> _Features | None:
         try:
-            stack = np.concatenate([(await flow).outputs["flows"] for flow in flows])
-            answer = await self._submit("features", {"frames": pixels, "flows": stack})
+            joined = np.concatenate([(await flow).outputs["flows"] for flow in flows])
+            answer = await self._submit("features", {"frames": pixels, "flows": joined})
         except EthostreamError as error:
             log.error("features failed", reason=str(error))
             return None
@@ -156,19 +161,19 @@ class BehaviorStretch:
             )
         return self._flows[position]
 
-    def _submit_flow(self, frames: list[NDArray[np.uint8]]) -> "asyncio.Future[Answer]":
+    def _submit_flow(self, frames: list[Pixels]) -> "asyncio.Future[Answer]":
         try:
-            return self._submit("flow", {"frames": np.stack(frames)})
+            return self._submit("flow", {"frames": stack(frames)})
         except EthostreamError as error:  # each frame whose window holds this flow fails
             failed: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
             failed.set_exception(error)
             failed.exception()
             return failed
 
-    def _frame(self, position: int) -> NDArray[np.uint8]:
+    def _frame(self, position: int) -> Pixels:
         if 0 <= position < self._count:
             return self._frames[position]
-        fill = np.empty_like(self._frames[self._count - 1])
+        fill = np.empty(self._frames[self._count - 1].shape, np.uint8)
         fill[:] = self._spec.window_fill
         return fill
 

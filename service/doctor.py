@@ -15,13 +15,14 @@ from typing import Literal
 from service.bundle import find_bundles, read_bundle
 from service.engine import choose_engine, default_threads, load_graph
 from service.engine.cuda import find_gpu
+from service.engine.gpu_memory import create_shared_memory
 from service.engine.tensorrt_library import (
     RUNTIMES,
     install_command,
     is_installed,
     load_library,
 )
-from service.errors import EngineUnavailable, EthostreamError
+from service.errors import EngineFailed, EngineUnavailable, EthostreamError
 from service.graph_inputs import example_inputs
 from service.video.ladder import DALI_CPU_CODECS
 from service.video.nvdec import find_capability, find_nvdec
@@ -96,6 +97,14 @@ def _gpu() -> Iterator[Check]:
         yield Check("GPU", "CUDA", "ok", str(find_gpu()))
     except EngineUnavailable as error:
         yield Check("GPU", "CUDA", "failed", str(error))
+        return
+    try:
+        _, descriptor = create_shared_memory(1)
+        os.close(descriptor)
+        yield Check("GPU", "shared memory", "ok", "what DALI decodes stays on the GPU")
+    except EngineFailed as error:
+        reason = f"what DALI decodes comes through the host: {error}"
+        yield Check("GPU", "shared memory", "missing", reason)
 
 
 def _engines() -> Iterator[Check]:

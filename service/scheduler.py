@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from service import metrics
 from service.engine import Engine
-from service.engine.device import DeviceArray, DeviceRows
+from service.engine.base import DeviceEngine
+from service.engine.device import DeviceArray, DeviceRows, stack
 from service.errors import EngineFailed, EthostreamError, InvalidConfig, Overloaded, ShuttingDown
 from service.graph_inputs import BATCH_SIZES
 
@@ -35,7 +35,7 @@ take longer for them. Where each row costs the same, it is 1, and live frames st
 
 Sample = dict[str, NDArray[Any]]
 """Outputs of one batch row, without the batch axis."""
-Inputs = dict[str, NDArray[Any]] | dict[str, DeviceArray]
+Inputs = Mapping[str, NDArray[Any] | DeviceArray | DeviceRows]
 """Inputs of one batch row: on the host, or on the GPU already for an engine there."""
 
 
@@ -89,6 +89,11 @@ class Graph:
         same results whatever else is in work."""
         self.batch_seconds: dict[int, float] = {}
         """Time of the latest batches by size, smoothed; of the device thread alone."""
+
+    @property
+    def takes_device_rows(self) -> bool:
+        """Whether inputs may lie in the GPU's memory."""
+        return isinstance(self.engine, DeviceEngine) and self.engine.takes_device_rows
 
 
 @dataclass(slots=True, eq=False)
@@ -170,7 +175,7 @@ class Scheduler:
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
         item = _Item(graph, inputs, future, work, self._clock())
-        key = (id(graph), *((name, type(one), one.shape) for name, one in inputs.items()))
+        key = (id(graph), *((name, one.shape) for name, one in inputs.items()))
         with self._changed:
             if not self._open:
                 raise ShuttingDown("the server is stopping; send the frame elsewhere")
@@ -326,16 +331,10 @@ def _compute(batch: Sequence[_Item], size: int) -> list[Sample]:
     graph = batch[0].graph
     rows = [*batch, *[batch[-1]] * (size - len(batch))]
     stacked: dict[str, Any] = {
-        name: _stacked([item.inputs[name] for item in rows]) for name in batch[0].inputs
+        name: stack([item.inputs[name] for item in rows]) for name in batch[0].inputs
     }
     outputs = graph.engine.run(stacked)
     return [{name: array[row] for name, array in outputs.items()} for row in range(len(batch))]
-
-
-def _stacked(rows: list[Any]) -> NDArray[Any] | DeviceRows:
-    if isinstance(rows[0], DeviceArray):
-        return DeviceRows(rows)
-    return np.ascontiguousarray(rows[0][None]) if len(rows) == 1 else np.stack(rows)
 
 
 def _fail(future: asyncio.Future[Answer], error: EthostreamError) -> None:

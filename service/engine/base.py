@@ -1,7 +1,7 @@
 """What every engine offers: one graph, loaded, that turns a batch of arrays into arrays."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from service.engine.device import DeviceRows
 
 Tensors = dict[str, NDArray[np.generic]]
-DeviceTensors = dict[str, DeviceRows]
+DeviceTensors = dict[str, NDArray[np.generic] | DeviceRows]
 """What engines of the GPU take as well: rows that are there already."""
 
 
@@ -55,8 +55,14 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
 class DeviceEngine(Engine, Protocol):
     """An engine of the GPU, which also takes rows that are there already."""
+
+    @property
+    def takes_device_rows(self) -> bool:
+        """False where CUDA's bindings are missing, so that it has no stream of its own."""
+        ...
 
     def run(self, inputs: Tensors | DeviceTensors) -> Tensors:
         """See `Engine.run`; rows of the GPU are let go when it returns."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from service.errors import EngineFailed, EngineUnavailable
 
-_DEVICE = 0
+DEVICE = 0
 """The first GPU that CUDA_VISIBLE_DEVICES shows."""
 
 
@@ -52,7 +52,7 @@ def find_gpu() -> Gpu:
             f"there is no usable GPU here (CUDA says: {reason}); install a current NVIDIA driver, "
             'or set engine = "auto" to compute on the CPU'
         )
-    properties = call(runtime.cudaGetDeviceProperties, _DEVICE)
+    properties = call(runtime.cudaGetDeviceProperties, DEVICE)
     return Gpu(
         name=properties.name.decode().rstrip("\0"),
         compute_capability=f"sm_{properties.major}{properties.minor}",
@@ -83,7 +83,7 @@ class Stream:
         from cuda.bindings import runtime
 
         self._runtime = runtime
-        call(runtime.cudaSetDevice, _DEVICE)
+        call(runtime.cudaSetDevice, DEVICE)
         self.handle = call(runtime.cudaStreamCreateWithFlags, runtime.cudaStreamNonBlocking)
         weakref.finalize(self, runtime.cudaStreamDestroy, self.handle)
 
@@ -133,6 +133,17 @@ def copy_on_device(to: int, source: int, size_bytes: int, stream: Stream) -> Non
 
     kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
     call(runtime.cudaMemcpyAsync, to, source, size_bytes, kind, stream.handle)
+
+
+def copy_to_device(to: int, array: NDArray[Any], stream: Stream) -> None:
+    """Copy a contiguous array to the GPU's memory, in the order of the stream.
+
+    It must be referred to until the stream has come past this.
+    """
+    from cuda.bindings import runtime
+
+    kind = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+    call(runtime.cudaMemcpyAsync, to, array.ctypes.data, array.nbytes, kind, stream.handle)
 
 
 def copy_to_host(array: NDArray[Any], source: int) -> None:

@@ -39,6 +39,7 @@ class OnnxRuntimeEngine:
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self._output_names = [spec.name for spec in self.outputs]
+        self.takes_device_rows = stream is not None
         self._bound = None if device == "cpu" else BoundSession(self._session, "cuda", stream)
 
     def run(self, inputs: Tensors | DeviceTensors) -> Tensors:

@@ -49,7 +49,7 @@ def split_rows(
     """Cut a batch into parts of at most `largest` rows."""
     for first in range(0, rows, largest):
         part = slice(first, first + largest)
-        yield {name: array[part] for name, array in inputs.items()}  # type: ignore[misc]
+        yield {name: array[part] for name, array in inputs.items()}
 
 
 def joined(parts: Sequence[Tensors]) -> Tensors:

@@ -26,6 +26,8 @@ _UNFIT = ("VERSION_MISMATCH", "UNSUPPORTED_CC", "OLD_CUDA_DRIVER", "OLD_CUDA_RUN
 class TensorRtEngine:
     """One built engine on the GPU."""
 
+    takes_device_rows = True
+
     def __init__(self, plan: Path, *, runtime: str, precision: str) -> None:
         library = load_library(runtime)
         self.engine = f"{runtime}:cuda"

@@ -33,6 +33,7 @@ from service.video.pyav import VideoFile
 from service.video.stretches import Stretch, plan_stretches, refuse_index
 
 if TYPE_CHECKING:  # files that PyAV decodes do without them
+    from service.engine.cuda import Stream
     from service.preprocess import CropRegion
     from service.video.guarded import GuardedFile, PictureSource
     from service.video.inputs import InputConverter
@@ -61,6 +62,8 @@ class Wanted:
     """Of models."""
     crop: "CropRegion | None" = None
     """Part of the upright picture that `inputs` show; None takes all of it."""
+    on_device: bool = False
+    """Leave `inputs` on the GPU where a decoder makes them there."""
 
     @property
     def has_color(self) -> bool:
@@ -75,6 +78,9 @@ class OpenedFile:
     video: "VideoFile | GuardedFile"
     passed_over: dict[str, str]
     """Decoders of this machine that come before it, and why each does not take the file."""
+    hand_over: "Stream | None" = None
+    """Stream of the GPU on which inputs become ready in its memory; None where they come to the
+    host."""
 
 
 def open_file(
@@ -113,12 +119,12 @@ def open_file(
             from service.video.guarded import GuardedFile
 
             stretches = plan_stretches(file.index, _LEAST_FRAMES, _MOST_STRETCHES)
-            source, converter = _open_source(name, path, file, wanted, stretches, threads)
+            source, converter, stream = _open_source(name, path, file, wanted, stretches, threads)
             is_required = decoder != "auto"
             guarded = GuardedFile(
                 file, source, stretches, converter, is_required=is_required, progress=progress
             )
-            return OpenedFile(guarded, passed_over)
+            return OpenedFile(guarded, passed_over, stream)
         passed_over[name] = reason
     if decoder not in ("auto", "pyav"):
         raise InvalidVideo(
@@ -186,12 +192,16 @@ def _open_source(
     wanted: Wanted,
     stretches: tuple[Stretch, ...],
     pipelines: int,
-) -> "tuple[PictureSource, InputConverter | None]":
-    """Return a decoder, and what makes of PyAV's pictures what it makes, if not whole pictures."""
+) -> "tuple[PictureSource, InputConverter | None, Stream | None]":
+    """Return a decoder, and what makes of PyAV's pictures what it makes, if not whole pictures.
+
+    The third is the stream on which inputs become ready, where they stay on the GPU.
+    """
     if name == "nvcodec":
         from service.video.nvcodec import NvcodecSource
 
-        return NvcodecSource(file, stretches), None
+        return NvcodecSource(file, stretches), None, None
+    from service.engine.cuda import Stream
     from service.preprocess import CropRegion
     from service.video.dali import DaliSource
     from service.video.inputs import InputConverter
@@ -200,13 +210,16 @@ def _open_source(
     inputs = wanted.inputs if wanted.color is None and not file.quarter_turns else ()
     converter = InputConverter(file, inputs, wanted.crop) if inputs else None
     whole = CropRegion(0, 0, file.stored.width_px, file.stored.height_px)
+    has_gpu = not find_nvdec()
+    stream = Stream() if wanted.on_device and inputs and has_gpu else None
     source = DaliSource(
         path,
         stretches,
         (wanted.crop if inputs else None) or whole,
         color=wanted.color or "rgb",
         inputs=inputs,
-        device="cpu" if find_nvdec() else "gpu",
+        device="gpu" if has_gpu else "cpu",
         pipelines=pipelines,
+        hand_over=stream,
     )
-    return source, converter
+    return source, converter, stream

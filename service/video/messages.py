@@ -34,6 +34,8 @@ class OpenFile(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Paths of the pictures to read instead, where `path` is their folder."""
     decoder: str = "auto"
     """One of `DECODER_CHOICES`."""
+    on_device: bool = False
+    """Inputs may stay on the GPU if they are made there."""
 
 
 class OpenChunks(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -51,6 +53,8 @@ class Ring(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     slots: int
     slot_bytes: int
+    on_device: bool = False
+    """The memory is the GPU's."""
 
 
 class Begin(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -96,6 +100,8 @@ class NeedRing(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the server: frames of these arrays come; answered by `Ring`."""
 
     shapes: Shapes
+    on_device: bool = False
+    """They are on the GPU, and memory of it would save their way to the host and back."""
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):

@@ -9,13 +9,19 @@ import sys
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import structlog
 
+from service.errors import EngineFailed, EngineUnavailable
 from service.values import FrameStatus, VideoFrame
 from service.video import messages
 from service.video.messages import ServerEnd, ToServer, ToWorker
-from service.video.ring import FrameRing, Shapes, create_memory
+from service.video.ring import FrameRing, Shapes, create_ring
+
+if TYPE_CHECKING:
+    from service.video.device_ring import DeviceRing
 
 log = structlog.get_logger()
 
@@ -62,7 +68,7 @@ class Worker:
         self._gone = False
         self._is_leaving = False
         self._has_stalled = False
-        self._ring: FrameRing | None = None
+        self._ring: FrameRing | DeviceRing | None = None
         self._shapes: Shapes = ()
         self._freed: list[int] = []
         self._loop = asyncio.get_running_loop()
@@ -106,7 +112,7 @@ class Worker:
                 if isinstance(message, messages.NeedRing):
                     # What came for a job that is left would be taken for the next one's memory.
                     if not self._is_leaving:
-                        self._make_ring(message.shapes)
+                        self._make_ring(message)
                 elif not isinstance(message, messages.Beat):
                     return message
             self._send_freed()
@@ -132,8 +138,11 @@ class Worker:
             return VideoFrame(index, pts_ns, status, None, reason=row.reason)
         assert self._ring is not None, "a worker sends pixels only into memory that it was given"
         views = self._ring.views(row.slot, self._shapes)
-        pixels, inputs = (views[0], views[1:]) if has_pixels else (None, views)
-        return VideoFrame(index, pts_ns, status, pixels, inputs, *row.size)
+        if not has_pixels:
+            return VideoFrame(index, pts_ns, status, None, views, *row.size)
+        pixels, *inputs = views
+        assert isinstance(pixels, np.ndarray), "whole frames come to the host"
+        return VideoFrame(index, pts_ns, status, pixels, tuple(inputs), *row.size)
 
     def free(self, row: messages.Row) -> None:
         """Give a row's memory back to the worker, at the latest when the next ones are awaited."""
@@ -182,15 +191,24 @@ class Worker:
             self.send(messages.FreeSlots(self._freed))
             self._freed = []
 
-    def _make_ring(self, shapes: Shapes) -> None:
-        slot_bytes = sum(math.prod(shape) for shape in shapes)
+    def _make_ring(self, wanted: messages.NeedRing) -> None:
+        self._shapes = wanted.shapes
+        slot_bytes = sum(math.prod(shape) for shape in wanted.shapes)
         slots = max(_MIN_SLOTS, min(self.max_slots, _RING_BYTES // slot_bytes))
-        descriptor = create_memory(slots * slot_bytes)
+        on_device = wanted.on_device
+        if on_device:
+            from service.video.device_ring import create_device_ring
+
+            try:
+                self._ring, descriptor = create_device_ring(slots, slot_bytes)
+            except (EngineFailed, EngineUnavailable) as error:
+                log.warning("frames of the GPU come through the host", reason=str(error))
+                on_device = False
+        if not on_device:
+            self._ring, descriptor = create_ring(slots, slot_bytes)
         try:
-            self._ring = FrameRing(descriptor, slots, slot_bytes)
-            self._shapes = shapes
             with suppress(OSError):
-                self._end.send(messages.Ring(slots, slot_bytes), descriptor)
+                self._end.send(messages.Ring(slots, slot_bytes, on_device), descriptor)
         finally:
             os.close(descriptor)
 

@@ -37,12 +37,17 @@ class FrameRing:
         return tuple(views)
 
 
-def create_memory(size_bytes: int) -> int:
-    """Return a file descriptor of anonymous memory, to be closed by the caller.
+def create_ring(slots: int, slot_bytes: int) -> tuple[FrameRing, int]:
+    """Return slots, and a descriptor of their memory, to be closed by the caller.
 
     Raises:
-        Overloaded: the system has no memory for it.
+        Overloaded: the system has no memory for them.
     """
+    descriptor = _create_memory(slots * slot_bytes)
+    return FrameRing(descriptor, slots, slot_bytes), descriptor
+
+
+def _create_memory(size_bytes: int) -> int:
     try:
         if sys.platform == "linux":
             descriptor = os.memfd_create("ethostream-frames")

@@ -31,6 +31,7 @@ from service.video.stream import StreamDecoder
 
 if TYPE_CHECKING:
     from service.preprocess import CropRegion
+    from service.video.device_ring import DeviceRing, DeviceWriter
     from service.video.guarded import GuardedFile
     from service.video.inputs import InputConverter, PictureViews
 
@@ -62,7 +63,8 @@ class _LeaveJob(Exception):
 class _Worker:
     def __init__(self, channel: WorkerEnd) -> None:
         self._channel = channel
-        self._ring: FrameRing | None = None
+        self._ring: FrameRing | DeviceRing | None = None
+        self._writer: DeviceWriter | None = None
         self._shapes: Shapes = ()
         self._free: list[int] = []
         self._beat_time_s = 0.0
@@ -96,7 +98,7 @@ class _Worker:
                 text = traceback.format_exc(limit=-3)
                 self._send(messages.Failed("DecoderFailed", f"decoder error: {text}"))
             finally:
-                self._ring = None
+                self._ring = self._writer = None
 
     def _read_pictures(self, job: messages.OpenFile) -> None:
         from service.video.pictures import PictureReader  # videos need no OpenCV
@@ -117,7 +119,7 @@ class _Worker:
     def _read_file(self, job: messages.OpenFile) -> None:
         opened = open_file(
             Path(job.path),
-            Wanted(job.color, job.inputs, _crop(job) if job.crop else None),
+            Wanted(job.color, job.inputs, _crop(job) if job.crop else None, job.on_device),
             decoder=job.decoder,
             limits=job.limits,
             threads=job.threads,
@@ -125,6 +127,11 @@ class _Worker:
         )
         video = opened.video
         inputs = _open_inputs(job, video)
+        writer = None
+        if opened.hand_over is not None and inputs is not None:
+            from service.video.device_ring import DeviceWriter  # most files need no GPU
+
+            writer = DeviceWriter(inputs, opened.hand_over)
         shapes = ((video.shape,) if job.color else ()) + (inputs.shapes if inputs else ())
         limits = _share_limits(job, video)
         lengths = np.diff(limits)
@@ -142,11 +149,15 @@ class _Worker:
             slot, size = -1, (0, 0)
             if row.picture is not None:
                 size = upright
-                slot, outs = self._take_slot(shapes)
-                if job.color:
-                    video.convert(row.picture, outs[0])
-                if inputs is not None:
-                    inputs.convert(row.picture, outs[1:] if job.color else outs)
+                slot, ring = self._take_slot(shapes, writer)
+                if isinstance(ring, FrameRing):
+                    outs = ring.views(slot, shapes)
+                    if job.color:
+                        video.convert(row.picture, outs[0])
+                    if inputs is not None:
+                        inputs.convert(row.picture, outs[1:] if job.color else outs)
+                elif writer is not None:
+                    writer.put(row.picture, ring.views(slot, shapes))
             self._send_row(row.frame_index, row.pts_ns, row.status, slot, size, row.reason)
             if is_first:
                 is_first = False
@@ -174,7 +185,7 @@ class _Worker:
                 for frame in decoder.feed(message.data, message.pts_ns, last=message.last):
                     slot, size = -1, (0, 0)
                     if frame.picture is not None:
-                        slot, outs = self._take_slot((frame.shape,))
+                        slot, outs = self._take_views((frame.shape,))
                         frame.convert(outs[0])
                         size = (frame.shape[1], frame.shape[0])
                     self._send_row(
@@ -190,7 +201,7 @@ class _Worker:
 
             crop = _crop(job)
             arrays += [to_model_input(pixels, spec, crop)[0] for spec in job.inputs]
-        slot, outs = self._take_slot(tuple(one.shape for one in arrays))
+        slot, outs = self._take_views(tuple(one.shape for one in arrays))
         for out, array in zip(outs, arrays, strict=True):
             out[:] = array
         return slot
@@ -212,6 +223,8 @@ class _Worker:
 
     def _send_rows(self) -> None:
         if self._rows:
+            if self._writer is not None:
+                self._writer.wait()
             self._channel.send(messages.Rows(self._rows))
             self._rows = []
 
@@ -235,18 +248,30 @@ class _Worker:
         while (message := self._channel.receive_waiting()) is not None:
             self._handle(message)
 
-    def _take_slot(self, shapes: Shapes) -> tuple[int, tuple[NDArray[np.uint8], ...]]:
-        """Wait for a slot that the server is done with."""
+    def _take_views(self, shapes: Shapes) -> tuple[int, tuple[NDArray[np.uint8], ...]]:
+        """Wait for a slot, and return its arrays, too."""
+        slot, ring = self._take_slot(shapes)
+        assert isinstance(ring, FrameRing), "memory of the GPU comes only where it is asked for"
+        return slot, ring.views(slot, shapes)
+
+    def _take_slot(
+        self, shapes: Shapes, writer: "DeviceWriter | None" = None
+    ) -> "tuple[int, FrameRing | DeviceRing]":
+        """Wait for a slot that the server is done with.
+
+        Args:
+            shapes: of the arrays that it holds.
+            writer: writes to the GPU, where slots may be there.
+        """
         if self._ring is None or shapes != self._shapes:
-            self._ring, self._shapes = None, shapes
-            self._send(messages.NeedRing(shapes))
+            self._ring, self._shapes, self._writer = None, shapes, writer
+            self._send(messages.NeedRing(shapes, on_device=writer is not None))
         while self._ring is None or not self._free:
             self._send_rows()
             signal.alarm(0)  # the server may take its time
             self._handle(self._channel.receive())
             signal.alarm(_HANG_S)
-        slot = self._free.pop()
-        return slot, self._ring.views(slot, shapes)
+        return self._free.pop(), self._ring
 
     def _handle(self, message: messages.ToWorker) -> None:
         if isinstance(message, messages.Stop):
@@ -254,10 +279,19 @@ class _Worker:
         if isinstance(message, messages.FreeSlots):
             self._free += message.slots
         elif isinstance(message, messages.Ring):
-            descriptor = self._channel.take_descriptor()
-            self._ring = FrameRing(descriptor, message.slots, message.slot_bytes)
-            os.close(descriptor)
+            self._ring = self._open_ring(message)
             self._free = list(range(message.slots))
+
+    def _open_ring(self, message: messages.Ring) -> "FrameRing | DeviceRing":
+        descriptor = self._channel.take_descriptor()
+        try:
+            if message.on_device:
+                from service.video.device_ring import open_device_ring
+
+                return open_device_ring(descriptor, message.slots, message.slot_bytes)
+            return FrameRing(descriptor, message.slots, message.slot_bytes)
+        finally:
+            os.close(descriptor)
 
 
 def _open_inputs(job: messages.OpenFile, video: "PictureViews") -> "InputConverter | None":

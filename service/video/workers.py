@@ -112,6 +112,7 @@ class DecodeWorkers:
         first_frame: int = 0,
         frame_limit: int | None = None,
         limits: VideoLimits | None = None,
+        on_device: bool = False,
     ) -> AsyncIterator[VideoReader]:
         """Open a video, as soon as fewer than `count` are open.
 
@@ -123,6 +124,8 @@ class DecodeWorkers:
             first_frame: index of the first row, counted in presentation order from 0.
             frame_limit: number of rows at most; None takes all.
             limits: the largest picture that is decoded.
+            on_device: leave `inputs` in the GPU's memory where its decoder makes them there; all
+                of a frame's are on the host, or none.
 
         Yields:
             The reader, to be iterated once.
@@ -160,6 +163,7 @@ class DecodeWorkers:
             astuple(crop) if crop else None,
             tuple(_absolute(one) for one in pictures),
             self._decoder,
+            on_device,
         )
         async with self._permits, AsyncExitStack() as stack:
             reader = await stack.enter_async_context(self._open(job))

@@ -1,5 +1,6 @@
 """Bundles on fake engines, whose answers can be worked out by hand."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +17,13 @@ from service.bundle import (
     Provenance,
 )
 from service.engine import Engine, FakeEngine, Tensors
+from service.engine.base import DeviceTensors
+from service.engine.cuda import Stream
+from service.engine.device import DeviceRows
 from service.repository import LoadedBundle
 from service.scheduler import Graph, Scheduler, SchedulerConfig
+from tests.service.engine.emulated_driver import EmulatedDriver
+from tests.service.engine.emulated_streams import LazyRuntime
 
 HEIGHT_PX, WIDTH_PX = 32, 48
 
@@ -80,6 +86,38 @@ class ArithmeticEngine:
             state = state / 2 + inputs["features"][:, step]
             logits.append(state)
         return {"logits": np.stack(logits, axis=1), "next_state": state}
+
+
+class OnDevice:
+    """An engine that looks at rows of the emulated GPU."""
+
+    engine = "emulated:cuda"
+    takes_device_rows = True
+
+    def __init__(self, computes: Engine) -> None:
+        self._computes = computes
+        self._stream = Stream()
+        self.precision = computes.precision
+        self.inputs, self.outputs = computes.inputs, computes.outputs
+        self.seen: set[type] = set()
+        """Where `frames` were."""
+        self.looked_at: list[np.ndarray] = []
+        """Each row of `frames`."""
+
+    def run(self, inputs: DeviceTensors) -> Tensors:
+        gathered = {name: self._gathered(one) for name, one in inputs.items()}
+        if "frames" in inputs:
+            self.seen.add(type(inputs["frames"]))
+            self.looked_at.extend(gathered["frames"])
+        return self._computes.run(gathered)
+
+    def _gathered(self, array: np.ndarray | DeviceRows) -> np.ndarray:
+        if not isinstance(array, DeviceRows):
+            return array
+        buffer = np.zeros(array.shape, array.dtype)
+        array.gather(buffer.ctypes.data, self._stream)
+        self._stream.wait()
+        return buffer
 
 
 def manifest(task: str, **sections: object) -> Manifest:
@@ -149,3 +187,22 @@ async def scheduler():
     one.start()
     yield one
     await one.stop()
+
+
+@pytest.fixture
+def emulate_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., EmulatedDriver]:
+    """Sets up a GPU in memory of the host, for decode workers that start from now on, too."""
+    bindings = pytest.importorskip("cuda.bindings", reason="uv pip install cuda-bindings")
+    here = Path(__file__).parent
+
+    def set_up(**options: bool) -> EmulatedDriver:
+        driver = EmulatedDriver(**options)
+        for name, module in (("driver", driver), ("runtime", LazyRuntime())):
+            monkeypatch.setitem(sys.modules, f"cuda.bindings.{name}", module)
+            monkeypatch.setattr(bindings, name, module, raising=False)
+        monkeypatch.setattr("service.engine.gpu_memory._free_blocks", {})
+        for folder in (here / "engine", here / "video" / "emulated_worker"):
+            monkeypatch.syspath_prepend(str(folder))
+        return driver
+
+    return set_up

@@ -69,3 +69,16 @@ def test_a_folder_that_is_not_there_is_told(tmp_path):
     )
     assert done.returncode == 1
     assert json.loads(done.stdout)["can_serve"] is False
+
+
+def test_whether_frames_can_stay_on_the_gpu_is_told(emulate_gpu, monkeypatch, tmp_path):
+    listing = tmp_path / "nvidia-smi"
+    listing.write_text("#!/bin/sh\necho emulated, 580, 1024 MiB\n")
+    listing.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for is_full, state in ((False, "ok"), (True, "missing")):
+        emulate_gpu(is_full=is_full)
+        found = {one.name: one for one in examine(tmp_path) if one.part == "GPU"}
+        assert found["CUDA"].detail == "emulated sm_00"
+        assert found["shared memory"].state == state
+    assert "OUT_OF_MEMORY" in found["shared memory"].detail

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from service.engine import FakeEngine
+from service.engine.device import DeviceCopies, DeviceRows
 from service.errors import EngineFailed, InvalidConfig, Overloaded, ShuttingDown
 from service.scheduler import Graph, Sample, Scheduler, SchedulerConfig, Work, batch_size
+from tests.service.conftest import OnDevice
 
 
 class Gate:
@@ -151,6 +153,28 @@ async def test_a_live_frame_that_waited_for_an_archive_batch_is_not_held_up_by_a
     await asyncio.gather(running, *archive)
     assert (await live).batch_size == expected
     await scheduler.stop()
+
+
+async def test_archive_frames_of_the_gpu_fill_a_live_batch_of_the_host_up(emulate_gpu, scheduler):
+    emulate_gpu()
+    gate = Gate()
+    engine = OnDevice(FakeEngine())
+    other = Graph("other", FakeEngine(batch_seconds=1.0, sleep=gate))
+    running = scheduler.submit(other, frame(0), work=Work.LIVE)
+    await asyncio.to_thread(gate.entered.wait, 10)
+    graph, copies = Graph("fake", engine), DeviceCopies()
+    graph.batch_seconds.update({1: 0.9, 2: 0.9, 4: 1000.0})
+    archive = []
+    for column in (4, 5, 6):
+        (pixels,) = copies.copy([frame(column)["frames"]])
+        archive.append(scheduler.submit(graph, {"frames": pixels}, work=Work.ARCHIVE))
+    live = scheduler.submit(graph, frame(1), work=Work.LIVE)
+    gate.release.set()
+    await running
+    answers = await asyncio.gather(live, *archive)
+    assert [column_of(one) for one in answers] == [1, 4, 5, 6]
+    assert answers[0].batch_size == 2
+    assert engine.seen == {DeviceRows}
 
 
 async def test_it_learns_what_batches_take():

@@ -33,10 +33,21 @@ class LazyRuntime:
         self._marks: dict[int, tuple[int, int]] = {}  # event: stream, and the work before it
         self._done: dict[int, int] = {}
         self._last = 100
+        self._blocks: list[ctypes.Array] = []
 
     def put(self, stream: int, work) -> None:
         """Put work of the test's own on a stream."""
         self._work[stream].append(work)
+
+    def cudaGetDeviceCount(self):
+        return OK, 1
+
+    def cudaGetDeviceProperties(self, device: int):
+        return OK, SimpleNamespace(name=b"emulated", major=0, minor=0)
+
+    def cudaMalloc(self, size: int):
+        self._blocks.append(ctypes.create_string_buffer(size))
+        return OK, ctypes.addressof(self._blocks[-1])
 
     def cudaSetDevice(self, device: int):
         return (OK,)

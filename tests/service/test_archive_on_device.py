@@ -1,0 +1,157 @@
+"""An archive whose frames stay on the GPU gives the very rows of one whose frames come to the host.
+
+The GPU is emulated; DALI, workers and the scheduler are real.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.archive import (
+    ArchiveConfig,
+    VideoAnalysis,
+    VideoFinished,
+    VideoOptions,
+    VideoStarted,
+)
+from service.config import ServiceConfig
+from service.engine.device import DeviceRows
+from service.repository import EngineConfig, LoadedBundle, Selection
+from service.runtime import local_runtime
+from service.scheduler import Graph, Scheduler
+from service.values import BehaviorStatus, FrameStatus, ResultChunk
+from service.video import DecodeWorkers
+from tests.conftest import REPOSITORY
+from tests.service.conftest import CENTERED, OnDevice
+from tests.service.test_archive import columns
+from tests.service.video.barcode import read_barcode
+from tests.service.video.corpus import write_video
+
+pytest.importorskip("nvidia.dali", reason="DALI is not installed; run `uv sync --extra dali`")
+
+FRAMES = 300
+
+
+def put_on_device(*bundles: LoadedBundle) -> list[OnDevice]:
+    graphs = [graph for one in bundles for graph in one.graphs.values()]
+    for graph in graphs:
+        graph.engine = OnDevice(graph.engine)
+    return [graph.engine for graph in graphs]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(
+        tmp_path_factory.mktemp("device") / "mjpeg.avi",
+        frames=FRAMES,
+        codec="mjpeg",
+        pix_fmt="yuvj420p",
+        size=(128, 96),
+    )
+
+
+@pytest.fixture
+async def analyze(scheduler: Scheduler, video: Path):
+    async def run(
+        *bundles: LoadedBundle, at_chunk: Callable[[DecodeWorkers, int], None] = lambda *_: None
+    ) -> list[ResultChunk]:
+        threads = ThreadPoolExecutor(1)
+        async with DecodeWorkers(1, slots=4, decoder="dali") as workers:
+            analysis = VideoAnalysis(
+                VideoOptions(selections=tuple(map(Selection, bundles))),
+                scheduler,
+                workers,
+                ArchiveConfig(frames_per_chunk=50),
+                threads,
+            )
+            chunks = []
+            async for event in analysis.run(video):
+                if isinstance(event, ResultChunk):
+                    at_chunk(workers, len(chunks))
+                    chunks.append(event)
+            assert isinstance(event, VideoFinished)
+            assert event.frames[FrameStatus.OK] == FRAMES
+        threads.shutdown()
+        return chunks
+
+    return run
+
+
+@pytest.mark.parametrize("changes", [{}, CENTERED])
+async def test_rows_are_those_of_frames_that_came_to_the_host(
+    changes: dict, emulate_gpu, analyze, pose_bundle: LoadedBundle, behavior_bundle
+) -> None:
+    emulate_gpu()
+    behavior = behavior_bundle(**changes)
+    expected = columns(await analyze(pose_bundle, behavior))
+    assert len({tuple(xy) for xy in expected["keypoints_xy"][:, 0, 0].tolist()}) > 3
+    engines = put_on_device(pose_bundle, behavior)
+    found = columns(await analyze(pose_bundle, behavior))
+    assert {kind for one in engines for kind in one.seen} == {DeviceRows}
+    for name, values in expected.items():
+        assert np.array_equal(found[name], values, equal_nan=values.dtype.kind == "f"), name
+
+
+async def test_a_bundle_on_the_cpu_brings_all_frames_to_the_host(
+    emulate_gpu, analyze, pose_bundle: LoadedBundle, behavior_bundle
+) -> None:
+    emulate_gpu()
+    engines = put_on_device(pose_bundle)
+    await analyze(pose_bundle, behavior_bundle())
+    assert engines[0].seen == {np.ndarray}
+
+
+async def test_windows_hold_frames_of_both_where_a_worker_dies(
+    emulate_gpu, analyze, pose_bundle: LoadedBundle, behavior_bundle
+) -> None:
+    emulate_gpu()
+    behavior = behavior_bundle(**CENTERED)
+    engines = put_on_device(pose_bundle, behavior)
+
+    def kill(workers: DecodeWorkers, chunk: int) -> None:
+        if chunk == 1:
+            (process_id,) = workers.process_ids
+            os.kill(process_id, signal.SIGKILL)
+
+    found = columns(await analyze(pose_bundle, behavior, at_chunk=kill))
+    pose, flow, *_ = engines
+    assert pose.seen == {DeviceRows, np.ndarray}
+    assert set(found["behavior_status"].tolist()) == {BehaviorStatus.OK}
+    assert found["frame_index"].tolist() == list(range(FRAMES))
+    windows = [[read_barcode(one[..., 0]) for one in window] for window in flow.looked_at]
+    outside = [None, None]  # what fills a window at either end shows no number
+    recording = [*outside, *range(FRAMES), *outside]
+    assert sorted(windows, key=_middle) == [recording[one : one + 5] for one in range(FRAMES)]
+
+
+@pytest.mark.needs_gpu
+async def test_a_gpu_gives_the_rows_of_frames_that_came_to_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "h264.mp4", frames=FRAMES, size=(640, 480))
+    config = ServiceConfig(engine=EngineConfig(engine="onnxruntime:cuda"))
+    names = ("openfield-mouse", "openfield-activity")
+    found = []
+    async with local_runtime(REPOSITORY / "deploy" / "models", config=config) as runtime:
+        for on_device in (True, False):
+            if not on_device:
+                monkeypatch.setattr(Graph, "takes_device_rows", False)
+            options = VideoOptions(selections=runtime.select(names))
+            events = [event async for event in runtime.analyze(path, options)]
+            assert isinstance(events[0], VideoStarted)
+            assert events[0].info.decoder.startswith("dali")
+            chunks = [event for event in events if isinstance(event, ResultChunk)]
+            found.append(columns(chunks))
+    for name, values in found[0].items():
+        assert np.array_equal(found[1][name], values, equal_nan=values.dtype.kind == "f"), name
+
+
+def _middle(window: list[int | None]) -> int:
+    number = window[len(window) // 2]
+    assert number is not None
+    return number

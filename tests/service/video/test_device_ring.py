@@ -1,0 +1,183 @@
+"""Inputs of models stay on the GPU from the worker's decoder to the server, each under its number.
+
+Workers, DALI and the memory that processes share are real; the GPU is emulated, and its streams do
+nothing before somebody waits for them. Where there is a GPU, all of it is real.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.bundle import InputSpec
+from service.engine.device import DeviceArray, DeviceCopies
+from service.values import FrameStatus, VideoFrame
+from service.video import DecodeWorkers
+from tests.service.video.damage import damage_packet
+
+pytest.importorskip("nvidia.dali", reason="DALI is not installed; run `uv sync --extra dali`")
+
+FRAMES = 400
+SIZE = (128, 96)
+SPEC = InputSpec(width_px=64, height_px=48, color="gray", fit="stretch")
+COLOR = InputSpec(width_px=96, height_px=72, color="rgb", fit="stretch")
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory, make_video) -> Path:
+    return make_video(
+        tmp_path_factory.mktemp("ring") / "mjpeg.avi",
+        frames=FRAMES,
+        codec="mjpeg",
+        pix_fmt="yuvj420p",
+        size=SIZE,
+    )
+
+
+async def read(
+    path: Path, at_frame: Callable[[VideoFrame], object] = lambda frame: None, **options: object
+) -> tuple[list[tuple[int, FrameStatus, tuple[np.ndarray, ...], type]], str]:
+    """Return rows with copies of their inputs, as the server makes them, and what they were."""
+    slots, decoder = options.pop("slots", 4), options.pop("decoder", "dali")
+    copies, rows = DeviceCopies(), []
+    async with (
+        DecodeWorkers(1, slots=slots, decoder=decoder) as workers,
+        workers.open(path, color=None, inputs=(SPEC, COLOR), on_device=True, **options) as reader,
+    ):
+        async for frame in reader:
+            at_frame(frame)
+            kinds = {type(one) for one in frame.inputs}
+            assert len(kinds) <= 1, "all inputs of a frame are in one place"
+            own = copies.copy(frame.inputs)
+            rows.append((frame.frame_index, frame.status, own, (*kinds, None)[0]))
+            if frame.frame_index == 20:
+                await asyncio.sleep(0.1)  # the worker goes on to fill all slots
+    return [
+        (index, status, tuple(np.asarray(one.to_host()) for one in own), kind)
+        for index, status, own, kind in rows
+    ], reader.message
+
+
+def shown(rows, read_number) -> list[tuple[int, int | None, int | None]]:
+    return [
+        (index, read_number(inputs[0][..., 0]), read_number(inputs[1]))
+        for index, status, inputs, _ in rows
+        if status.has_pixels
+    ]
+
+
+@pytest.mark.parametrize("slots", [3, 32])
+@pytest.mark.parametrize(("first", "limit"), [(0, None), (33, 70)])
+async def test_every_frame_stays_on_the_gpu_and_is_its_own(
+    emulate_gpu, video, read_number, slots, first, limit
+):
+    emulate_gpu()
+    rows, message = await read(video, slots=slots, first_frame=first, frame_limit=limit)
+    end = FRAMES if limit is None else first + limit
+    assert shown(rows, read_number) == [(one, one, one) for one in range(first, end)]
+    assert {kind for *_, kind in rows} == {DeviceArray}
+    assert message == ""
+
+
+async def test_a_worker_that_does_not_wait_would_show_stale_frames(
+    emulate_gpu, video, read_number, monkeypatch
+):
+    """So the test above would fail where the contract is broken."""
+    emulate_gpu()
+    monkeypatch.setenv("EMULATED_GPU", "forgets")
+    rows, _ = await read(video, frame_limit=60)
+    assert shown(rows, read_number) != [(one, one, one) for one in range(60)]
+
+
+async def test_a_frame_that_is_not_copied_is_written_over(emulate_gpu, video, read_number):
+    """So a copy is what keeps it, and slots are really used again."""
+    emulate_gpu()
+    kept: list[DeviceArray] = []
+    await read(video, lambda frame: kept.append(frame.inputs[0]), slots=3, frame_limit=60)
+    seen = [read_number(np.asarray(one.to_host())[..., 0]) for one in kept]
+    assert seen != list(range(60))
+    assert len({one.address for one in kept}) == 3
+
+
+async def test_inputs_are_those_that_come_through_the_host(emulate_gpu, video):
+    emulate_gpu()
+    rows, _ = await read(video, frame_limit=30)
+    async with (
+        DecodeWorkers(1, decoder="dali") as workers,
+        workers.open(video, color=None, inputs=(SPEC, COLOR), frame_limit=30) as reader,
+    ):
+        on_host = [tuple(one.copy() for one in frame.inputs) async for frame in reader]
+    for (_, _, found, _), expected in zip(rows, on_host, strict=True):
+        for one, other in zip(found, expected, strict=True):
+            assert np.array_equal(one, other)
+
+
+async def test_what_pyav_decodes_in_place_of_the_gpu_is_brought_there(
+    emulate_gpu, video, tmp_path, read_number
+):
+    emulate_gpu()
+    damaged = damage_packet(video, tmp_path / "damaged.avi", 130)
+    rows, message = await read(damaged)
+    assert [index for index, *_ in rows] == list(range(FRAMES))
+    assert {status for index, status, *_ in rows if index == 130} == {FrameStatus.CORRUPT}
+    assert all(index == gray == rgb for index, gray, rgb in shown(rows, read_number))
+    assert {kind for *_, kind in rows} == {DeviceArray, None}
+    assert "frames were decoded by PyAV: dali" in message
+
+
+async def test_frames_come_through_the_host_where_the_gpu_cannot_share(
+    emulate_gpu, video, read_number
+):
+    emulate_gpu(is_full=True)
+    rows, _ = await read(video, frame_limit=40)
+    assert shown(rows, read_number) == [(one, one, one) for one in range(40)]
+    assert {kind for *_, kind in rows} == {np.ndarray}
+
+
+async def test_a_video_goes_on_through_the_host_where_its_worker_dies(
+    emulate_gpu, video, read_number
+):
+    emulate_gpu()
+    pids: list[int] = []
+
+    def kill(frame: VideoFrame) -> None:
+        if frame.frame_index == 20:
+            children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text()
+            pids.extend(
+                int(one)
+                for one in children.split()
+                if b"service.video.worker" in Path(f"/proc/{one}/cmdline").read_bytes()
+            )
+            os.kill(pids[0], signal.SIGKILL)
+
+    rows, message = await read(video, kill)
+    assert len(pids) == 1
+    assert shown(rows, read_number) == [(one, one, one) for one in range(FRAMES)]
+    assert [kind for *_, kind in rows[:21]] == [DeviceArray] * 21
+    assert rows[-1][-1] is np.ndarray
+    assert "were decoded by PyAV" in message
+
+
+async def test_memory_of_the_gpu_is_given_back_with_the_video(emulate_gpu, video):
+    driver = emulate_gpu()
+    seen: list[int] = []
+    for _ in range(3):
+        await read(video, lambda frame: seen.append(len(driver.mapped)), frame_limit=30)
+        assert driver.mapped == {}
+    assert set(seen) == {1}
+
+
+@pytest.mark.needs_gpu
+@pytest.mark.parametrize("slots", [3, 32])
+async def test_every_frame_of_a_gpu_is_its_own(tmp_path, make_video, read_number, slots):
+    options = {"bf": "3", "g": "12"}
+    path = make_video(tmp_path / "h264.mp4", frames=FRAMES, size=SIZE, options=options)
+    for _ in range(5):
+        rows, message = await read(path, slots=slots, decoder="auto")
+        assert shown(rows, read_number) == [(one, one, one) for one in range(FRAMES)]
+        assert {kind for *_, kind in rows} == {DeviceArray}
+        assert message == ""
