@@ -24,7 +24,7 @@ from service.behavior_stream import BehaviorStream, choose_stride, choose_thresh
 from service.bout_tracker import BoutTracker, open_tracker
 from service.bundle import InputSpec
 from service.dynamic_crop import DynamicCrop, open_followers
-from service.engine.device import Copies, DeviceArray
+from service.engine.device import Array, Copies
 from service.errors import EthostreamError, InvalidConfig, InvalidRequest
 from service.pose import poses_in_frame
 from service.preprocess import CropRegion, Placement, place, to_model_input
@@ -103,7 +103,7 @@ class VideoFinished:
     total_seconds: float
 
 
-_Input = tuple[NDArray[np.uint8] | DeviceArray, Placement]
+_Input = tuple[Array, Placement]
 
 
 @dataclass(slots=True, eq=False)
@@ -142,9 +142,7 @@ class VideoAnalysis:
         )
         shared = bundles if self._followers is None else [one.loaded for one in self._behavior]
         self._inputs = tuple({one.bundle.manifest.input: None for one in shared})
-        self._on_device = all(
-            graph.takes_device_rows for one in bundles for graph in one.graphs.values()
-        )
+        self._on_device = all(one.takes_device_rows for one in bundles)
         self._copies = Copies()
         self._first_row = max(options.first_frame, options.resume_frame)
         for follower, (frame_index, poses) in zip(

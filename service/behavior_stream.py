@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.behavior import present, probabilities
-from service.behavior_stretch import BehaviorStretch, FrameLogits, Pixels, forward
+from service.behavior_stretch import BehaviorStretch, FrameLogits, forward
 from service.bundle import BehaviorSpec
+from service.engine.device import Array
 from service.errors import FrameRateMismatch, InvalidRequest
 from service.repository import LoadedBundle
 from service.scheduler import Answer, Inputs, Scheduler, Work
@@ -99,7 +100,7 @@ class BehaviorStream:
         self._thresholds = thresholds
         self._due = first_frame
         """Frame index of the next evaluated frame; None before the first."""
-        self._pixels: Pixels | None = None
+        self._pixels: Array | None = None
         """The newest frame of the stretch; None before its first."""
         self._last: asyncio.Future[BehaviorAnswer] | None = None
         """Answer of the newest evaluated frame of the stretch."""
@@ -128,7 +129,7 @@ class BehaviorStream:
         """Evaluated frames that have no answer yet."""
         return len(self._unanswered)
 
-    def push(self, frame_index: int, pixels: Pixels) -> "asyncio.Future[BehaviorAnswer]":
+    def push(self, frame_index: int, pixels: Array) -> "asyncio.Future[BehaviorAnswer]":
         """Take the next frame; the future answers for exactly this frame.
 
         Args:
@@ -179,7 +180,7 @@ class BehaviorStream:
             answer.cancel()
         self._unanswered.clear()
 
-    def _evaluate(self, frame_index: int, pixels: Pixels) -> "asyncio.Future[BehaviorAnswer]":
+    def _evaluate(self, frame_index: int, pixels: Array) -> "asyncio.Future[BehaviorAnswer]":
         self._pixels = pixels
         self._last = asyncio.get_running_loop().create_future()
         self._unanswered.add(self._last)

@@ -16,7 +16,7 @@ import structlog
 from numpy.typing import NDArray
 
 from service.bundle import BehaviorSpec
-from service.engine.device import DeviceArray, DeviceRows, stack
+from service.engine.device import Array, DeviceRows, stack
 from service.errors import EthostreamError
 from service.scheduler import Answer, Inputs
 from service.values import BehaviorStatus
@@ -25,7 +25,6 @@ log = structlog.get_logger("ethostream.behavior")
 
 A = TypeVar("A")
 B = TypeVar("B")
-Pixels = NDArray[np.uint8] | DeviceArray
 Submit = Callable[[str, Inputs], "asyncio.Future[Answer]"]
 """Hands the inputs of one sample to a graph (flow, features, sequence)."""
 
@@ -65,7 +64,7 @@ class BehaviorStretch:
         self._next_features = 0
         self._next_answer = 0
         # What later positions still look at, by position.
-        self._frames: dict[int, Pixels] = {}
+        self._frames: dict[int, Array] = {}
         self._flows: dict[int, asyncio.Future[Answer]] = {}
         self._features: dict[int, asyncio.Task[_Features | None]] = {}
         self._state: asyncio.Future[NDArray[np.float32]] | None = None
@@ -77,7 +76,7 @@ class BehaviorStretch:
         """Whether a frame has no answer yet."""
         return bool(self._tasks)
 
-    def add(self, pixels: Pixels) -> "asyncio.Future[FrameLogits]":
+    def add(self, pixels: Array) -> "asyncio.Future[FrameLogits]":
         """Take the next frame, (H, W, C) uint8 of the bundle's input; it must stay unchanged.
 
         It may lie in the GPU's memory where the engines are there.
@@ -143,7 +142,7 @@ class BehaviorStretch:
         return self._await_features(pixels, flows)
 
     async def _await_features(
-        self, pixels: Pixels | DeviceRows, flows: list["asyncio.Future[Answer]"]
+        self, pixels: Array | DeviceRows, flows: list["asyncio.Future[Answer]"]
     ) -> _Features | None:
         try:
             joined = np.concatenate([(await flow).outputs["flows"] for flow in flows])
@@ -161,7 +160,7 @@ class BehaviorStretch:
             )
         return self._flows[position]
 
-    def _submit_flow(self, frames: list[Pixels]) -> "asyncio.Future[Answer]":
+    def _submit_flow(self, frames: list[Array]) -> "asyncio.Future[Answer]":
         try:
             return self._submit("flow", {"frames": stack(frames)})
         except EthostreamError as error:  # each frame whose window holds this flow fails
@@ -170,7 +169,7 @@ class BehaviorStretch:
             failed.exception()
             return failed
 
-    def _frame(self, position: int) -> Pixels:
+    def _frame(self, position: int) -> Array:
         if 0 <= position < self._count:
             return self._frames[position]
         fill = np.empty(self._frames[self._count - 1].shape, np.uint8)

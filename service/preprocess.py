@@ -101,7 +101,7 @@ def place(
             f"the crop {region.width_px}x{region.height_px} at ({region.x_px}, {region.y_px}) px "
             f"is not inside the {frame_width_px}x{frame_height_px} frame; send one that is"
         )
-    width_px, height_px = _content_size(region, spec)
+    width_px, height_px = content_size(region, spec)
     scale_x = width_px / region.width_px
     scale_y = height_px / region.height_px
     return Placement(
@@ -143,7 +143,7 @@ def to_model_input(
         told = some if levels is None else levels(some)
         return to_color(told, "gray") if spec.color == "gray" else told
 
-    resized = resize(image, *_content_size(region, spec), before)
+    resized = resize(image, *content_size(region, spec), before)
     return _finish(resized, spec), placement
 
 
@@ -162,7 +162,7 @@ def planes_to_model_input(
     height_px, width_px = planes.luma.shape
     place(width_px, height_px, spec, crop)
     region = crop or CropRegion(0, 0, width_px, height_px)
-    size = _content_size(region, spec)
+    size = content_size(region, spec)
     of_color = _shrink_region(region, planes)
     if of_color is None or of_color.width_px < size[0] or of_color.height_px < size[1]:
         return None
@@ -278,7 +278,7 @@ def _rows_with_weight(from_px: int, to_px: int) -> NDArray[np.intp] | None:
     return rows if len(rows) <= 0.6 * from_px else None
 
 
-def _content_size(region: CropRegion, spec: InputSpec) -> tuple[int, int]:
+def content_size(region: CropRegion, spec: InputSpec) -> tuple[int, int]:
     """(width, height) in px that the picture itself takes in the model input."""
     if spec.fit == "stretch":
         return spec.width_px, spec.height_px

@@ -72,6 +72,11 @@ class LoadedBundle:
         """Name and version."""
         return BundleVersion(self.bundle.name, self.bundle.version)
 
+    @property
+    def takes_device_rows(self) -> bool:
+        """Whether frames may lie in the GPU's memory."""
+        return all(one.takes_device_rows for one in self.graphs.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:

@@ -81,14 +81,13 @@ class Runtime:
         config = self.config
         if config.video.decoder == "dali" and self._jpegs is None:
             self._jpegs = open_jpegs(config.session.limits)
-        decode_jpeg = self._jpegs.decode if self._jpegs else None
         return LiveSession(
             session_id,
             options,
             self.scheduler,
             config.session,
             self.threads,
-            decode_jpeg=decode_jpeg,
+            jpegs=self._jpegs,
         )
 
     def analyze(

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from service import metrics
 from service.engine import Engine
 from service.engine.base import DeviceEngine
-from service.engine.device import DeviceArray, DeviceRows, stack
+from service.engine.device import Array, DeviceRows, stack
 from service.errors import EngineFailed, EthostreamError, InvalidConfig, Overloaded, ShuttingDown
 from service.graph_inputs import BATCH_SIZES
 
@@ -35,7 +35,7 @@ take longer for them. Where each row costs the same, it is 1, and live frames st
 
 Sample = dict[str, NDArray[Any]]
 """Outputs of one batch row, without the batch axis."""
-Inputs = Mapping[str, NDArray[Any] | DeviceArray | DeviceRows]
+Inputs = Mapping[str, Array | DeviceRows]
 """Inputs of one batch row: on the host, or on the GPU already for an engine there."""
 
 

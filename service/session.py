@@ -39,12 +39,13 @@ from service.outcomes import (
 )
 from service.pose import poses_in_frame
 from service.prediction import open_predictors
-from service.preparation import DecodeJpeg, FramePreparer, PreparedFrame
+from service.preparation import FramePreparer, PreparedFrame
 from service.preprocess import CropRegion
 from service.scheduler import Answer, Scheduler, Work
 from service.session_options import SessionConfig, SessionOptions
 from service.triggers import TriggerWatch
 from service.values import BehaviorAnswer, BundleVersion, Poses
+from service.video.jpegs import JpegBatches
 
 log = structlog.get_logger("ethostream.session")
 
@@ -69,7 +70,7 @@ class LiveSession:
         config: SessionConfig,
         threads: Executor,
         *,
-        decode_jpeg: DecodeJpeg | None = None,
+        jpegs: JpegBatches | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         if not options.selections:
@@ -103,7 +104,8 @@ class LiveSession:
             options.crop,
             config.limits,
             threads,
-            decode_jpeg=decode_jpeg,
+            jpegs=jpegs,
+            on_device=all(one.loaded.takes_device_rows for one in options.selections),
             clock=clock,
         )
         self._wake = asyncio.Event()

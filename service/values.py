@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # whoever decodes on the CPU does without it
-    from service.engine.device import DeviceArray
+    from service.engine.device import Array
 
 
 class FrameStatus(enum.IntEnum):
@@ -68,7 +68,7 @@ class VideoFrame:
     status: FrameStatus
     pixels: NDArray[np.uint8] | None
     """(H, W, 3) RGB or (H, W) gray; None where the status has no pixels, or none were asked for."""
-    inputs: "tuple[NDArray[np.uint8] | DeviceArray, ...]" = ()
+    inputs: "tuple[Array, ...]" = ()
     """(h, w, C) of each model input that was asked for; empty where the status has no pixels."""
     width_px: int = 0
     """Of the whole frame; 0 where the status has no pixels."""

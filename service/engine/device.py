@@ -9,7 +9,7 @@ has come past the copy. So no row is read before it is written, nor written agai
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ class DeviceArray:
         array = np.empty(self.shape, self.dtype)
         copy_to_host(array, self.address)
         return array
+
+
+Array: TypeAlias = NDArray[Any] | DeviceArray
+"""On the host or on the GPU."""
 
 
 class DeviceRows:
@@ -98,7 +102,7 @@ class DeviceCopies:
     def __init__(self) -> None:
         self._stream = Stream()
 
-    def copy(self, arrays: Sequence[NDArray[Any] | DeviceArray]) -> list[DeviceArray]:
+    def copy(self, arrays: Sequence[Array]) -> list[DeviceArray]:
         """Copy arrays of the GPU or of the host; those that were copied may be written again then.
 
         Raises:
@@ -120,9 +124,7 @@ class Copies:
     def __init__(self) -> None:
         self._on_device: DeviceCopies | None = None
 
-    def copy(
-        self, arrays: Sequence[NDArray[np.uint8] | DeviceArray]
-    ) -> Sequence[NDArray[np.uint8] | DeviceArray]:
+    def copy(self, arrays: Sequence[Array]) -> Sequence[Array]:
         """Copy arrays that are all on the GPU, or all on the host.
 
         Raises:
@@ -137,7 +139,7 @@ class Copies:
 
 def write(
     targets: Sequence[DeviceArray],
-    sources: Sequence[NDArray[Any] | DeviceArray],
+    sources: Sequence[Array],
     stream: Stream,
 ) -> None:
     """Copy arrays of the GPU or of the host, in the order of the stream.
@@ -153,7 +155,7 @@ def write(
 
 
 def stack(
-    arrays: Sequence[NDArray[Any] | DeviceArray | DeviceRows],
+    arrays: Sequence[Array | DeviceRows],
 ) -> NDArray[Any] | DeviceRows:
     """Stack arrays of one shape and type; where one is on the GPU, the others are brought there.
 

@@ -11,7 +11,7 @@ from service.errors import FrameTooLarge, InvalidConfig
 from service.values import FrameFault, FrameStatus, VideoFrame, VideoInfo
 
 if TYPE_CHECKING:  # whoever decodes on the CPU does without it
-    from service.engine.device import DeviceArray
+    from service.engine.device import Array
 
 Color = Literal["rgb", "gray"]
 ChunkCodec = Literal["h264", "hevc", "mjpeg"]
@@ -69,7 +69,7 @@ class StoredFormat:
 class ModelInputs:
     """What a decoder makes of a picture that resizes on its own device."""
 
-    arrays: "tuple[NDArray[np.uint8] | DeviceArray, ...]"
+    arrays: "tuple[Array, ...]"
     """(h, w, C) of each input that was asked for, on the host or where it was made."""
 
     def on_host(self) -> tuple[NDArray[np.uint8], ...]:

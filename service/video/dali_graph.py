@@ -6,7 +6,7 @@ from typing import Any, Literal
 from nvidia.dali import fn, types
 
 from service.bundle import InputSpec
-from service.preprocess import CropRegion, place
+from service.preprocess import CropRegion, content_size
 
 Device = Literal["cpu", "gpu"]
 
@@ -52,12 +52,10 @@ def make_input(frames: Any, spec: InputSpec, region: CropRegion) -> Any:
         (F, h, w, C) of the input's size.
     """
     end_x, end_y = region.x_px + region.width_px, region.y_px + region.height_px
-    placement = place(end_x, end_y, spec, region)
     frames = frames[:, region.y_px : end_y, region.x_px : end_x]
     if spec.color == "gray":
         frames = to_gray(frames)
-    width_px = round(region.width_px * placement.scale_x)
-    height_px = round(region.height_px * placement.scale_y)
+    width_px, height_px = content_size(region, spec)
     frames = fn.resize(
         frames,
         resize_x=width_px,

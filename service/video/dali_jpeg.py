@@ -1,98 +1,133 @@
-"""Decodes batches of JPEG pictures with DALI: on the GPU's own decoder, or on the CPU."""
+"""Makes inputs of models from batches of JPEG pictures with DALI: on the GPU, or on the CPU."""
 
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from nvidia.dali import fn, types
 from nvidia.dali.pipeline import Pipeline
 
+from service.bundle import InputSpec
+from service.engine.cuda import Stream
+from service.engine.device import Array, DeviceArray
 from service.errors import EthostreamError
-from service.video.base import VideoLimits
-from service.video.dali_graph import Device
-from service.video.jpegs import MOST_AT_ONCE
-from service.video.still import decode_still, read_size
+from service.preprocess import CropRegion, content_size, to_model_input
+from service.video.base import Color, VideoLimits
+from service.video.dali_graph import Device, to_gray
+from service.video.jpegs import MOST_AT_ONCE, JpegJob
+from service.video.still import decode_still
 
-Pixels = NDArray[np.uint8]
+_Wanted: TypeAlias = tuple[int, InputSpec, CropRegion]
+"""One input of one picture, which is named by its place."""
 
 
 class DaliJpegs:
-    """Decodes batches of JPEGs; belongs to one thread."""
+    """Makes inputs of batches of JPEGs; belongs to one thread."""
 
-    def __init__(self, device: Device, limits: VideoLimits) -> None:
-        """Take where to decode, and the largest picture that is decoded."""
-        self._device = device
-        self._limits = limits
-        self._pipeline: Pipeline | None = None
-
-    def decode(self, pictures: Sequence[bytes]) -> list[Pixels | EthostreamError]:
-        """Return (H, W, 3) RGB, or (H, W) gray of a gray JPEG; or why there are no pixels.
-
-        Orientation tags are ignored: pixels are the stored grid.
+    def __init__(self, device: Device, limits: VideoLimits, hand_over: Stream | None) -> None:
+        """Take where to decode.
 
         Args:
-            pictures: at most `MOST_AT_ONCE` files.
+            device: where pictures are decoded and resized.
+            limits: the largest picture that is decoded.
+            hand_over: stream of the GPU on which inputs become ready, for those that stay there.
         """
-        sizes = [self._read_size(data) for data in pictures]
-        sound = [
-            data for data, size in zip(pictures, sizes, strict=True) if isinstance(size, tuple)
-        ]
-        found = iter(self._decode(sound) if sound else [])
-        answers: list[Pixels | EthostreamError] = []
-        for size in sizes:
-            if isinstance(size, EthostreamError):
-                answers.append(size)
-                continue
-            pixels = next(found)
-            is_gray = isinstance(pixels, np.ndarray) and size[2] == 1 and pixels.ndim == 3
-            answers.append(pixels[..., 0].copy() if is_gray else pixels)  # type: ignore[index]
-        return answers
+        self._device: Device = device
+        self._limits = limits
+        self._stream = hand_over
+        self._pipelines: dict[Color, Pipeline] = {}
 
-    def _read_size(self, data: bytes) -> tuple[int, int, int] | EthostreamError:
-        try:
-            width_px, height_px, channels = read_size(data, "jpeg")
-            self._limits.check("the jpeg frame", width_px, height_px)
-        except EthostreamError as error:
-            return error
-        return width_px, height_px, channels
+    def make(self, jobs: Sequence[JpegJob]) -> list[tuple[Array, ...] | EthostreamError]:
+        """Return the inputs of each picture, uint8 (h, w, C); or why there are none.
 
-    def _decode(self, pictures: list[bytes]) -> Sequence[Pixels | EthostreamError]:
-        if self._pipeline is None:
-            self._pipeline = _build(self._device)
+        Orientation tags are ignored: pixels are the stored grid.
+        """
+        wanted = [(place, *one) for place, job in enumerate(jobs) for one in job.wanted]
+        made: dict[_Wanted, Array] = {}
         try:
-            fed = [np.frombuffer(data, np.uint8) for data in pictures]
-            (decoded,) = self._pipeline.run(jpegs=fed)
-            on_host = decoded.as_cpu()
-            return [np.array(on_host[place]) for place in range(len(pictures))]
+            for color in ("rgb", "gray"):
+                own = [one for one in wanted if one[1].color == color]
+                for first in range(0, len(own), MOST_AT_ONCE):
+                    part = own[first : first + MOST_AT_ONCE]
+                    made.update(zip(part, self._run(color, jobs, part), strict=True))
         except RuntimeError:
             # One bad picture fails the batch and the pipeline. It alone is to be the one without
-            # pixels, and OpenCV says of each what it is.
-            self._pipeline = None
-            return [self._decode_alone(data) for data in pictures]
+            # inputs, and OpenCV says of each what it is.
+            self._pipelines.clear()
+            return [self._make_alone(job) for job in jobs]
+        return [
+            tuple(_bring(made[place, *one], job) for one in job.wanted)
+            for place, job in enumerate(jobs)
+        ]
 
-    def _decode_alone(self, data: bytes) -> Pixels | EthostreamError:
+    def _run(self, color: Color, jobs: Sequence[JpegJob], wanted: Sequence[_Wanted]) -> list[Array]:
+        if color not in self._pipelines:
+            self._pipelines[color] = _build(self._device, color)
+        pipeline = self._pipelines[color]
+        fed = _feed(jobs, wanted)
+        if self._stream is None:
+            (made,) = pipeline.run(**fed)
+            on_host = made.as_cpu()
+            return [np.array(on_host[place]) for place in range(len(wanted))]
+        on_stream = [int(self._stream.handle)] if self._device == "gpu" else []
+        (made,) = pipeline.run(*on_stream, **fed)
+        ready = self._stream.mark()
+        return [
+            DeviceArray(one.data_ptr(), tuple(one.shape()), np.dtype(np.uint8), ready, made)
+            for one in (made[place] for place in range(len(wanted)))
+        ]
+
+    def _make_alone(self, job: JpegJob) -> tuple[Array, ...] | EthostreamError:
         try:
-            return decode_still(data, "jpeg", self._limits)
+            pixels = decode_still(job.data, "jpeg", self._limits)
         except EthostreamError as error:
             return error
+        return tuple(to_model_input(pixels, spec, region)[0] for spec, region in job.wanted)
 
 
-def _build(device: Device) -> Pipeline:
+def _bring(array: Array, job: JpegJob) -> Array:
+    return array.to_host() if isinstance(array, DeviceArray) and not job.on_device else array
+
+
+def _feed(jobs: Sequence[JpegJob], wanted: Sequence[_Wanted]) -> dict[str, list[NDArray[Any]]]:
+    """Return what the sources of a pipeline take, one for each input."""
+    contents = [content_size(region, spec) for _, spec, region in wanted]
+    return {
+        "pictures": [np.frombuffer(jobs[place].data, np.uint8) for place, _, _ in wanted],
+        "corners": [np.array([part.y_px, part.x_px], np.int32) for _, _, part in wanted],
+        "regions": [np.array([part.height_px, part.width_px], np.int32) for _, _, part in wanted],
+        "contents": [np.array([height, width], np.float32) for width, height in contents],
+        "inputs": [np.array([spec.height_px, spec.width_px], np.int32) for _, spec, _ in wanted],
+    }
+
+
+def _build(device: Device, color: Color) -> Pipeline:
+    """Do on the device what `to_model_input` does, to one gray level; sizes are each input's."""
     pipeline = Pipeline(
         batch_size=MOST_AT_ONCE,
         num_threads=1 if device == "gpu" else 2,
         device_id=0 if device == "gpu" else None,
         prefetch_queue_depth=1,
+        exec_dynamic=True,  # outputs are left alone while they are referred to
     )
     with pipeline:
-        encoded = fn.external_source(name="jpegs", ndim=1, dtype=types.UINT8)
-        pipeline.set_outputs(
-            fn.decoders.image(
-                encoded,
-                device="mixed" if device == "gpu" else "cpu",
-                output_type=types.RGB,
-                adjust_orientation=False,
-            )
+        pictures = fn.external_source(name="pictures", ndim=1, dtype=types.UINT8)
+        corners, regions, inputs = (
+            fn.external_source(name=name, ndim=1, dtype=types.INT32)
+            for name in ("corners", "regions", "inputs")
         )
+        contents = fn.external_source(name="contents", ndim=1, dtype=types.FLOAT)
+        made = fn.decoders.image(
+            pictures,
+            device="mixed" if device == "gpu" else "cpu",
+            output_type=types.RGB,
+            adjust_orientation=False,
+        )
+        made = fn.slice(made, corners, regions, axes=(0, 1))
+        if color == "gray":
+            made = to_gray(made)
+        made = fn.resize(made, size=contents, interp_type=types.INTERP_LINEAR, antialias=False)
+        pipeline.set_outputs(fn.pad(made, axes=(0, 1), shape=inputs, fill_value=0))
     pipeline.build()
     return pipeline

@@ -1,4 +1,4 @@
-"""JPEG pictures of several live streams, decoded together by DALI.
+"""JPEG pictures of several live streams, made into inputs of models together by DALI.
 
 A batch is what waits when the one before is done, so a lone picture waits for nothing.
 """
@@ -7,12 +7,14 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from service.bundle import InputSpec
+from service.engine.cuda import Stream
+from service.engine.device import Array
 from service.errors import EthostreamError, FrameFailed, InvalidConfig
+from service.preprocess import CropRegion
 from service.video.base import VideoLimits
 from service.video.ladder import is_installed
 from service.video.nvdec import find_nvdec
@@ -20,10 +22,19 @@ from service.video.nvdec import find_nvdec
 if TYPE_CHECKING:  # it is loaded only where it was asked for
     from service.video.dali_jpeg import DaliJpegs
 
-Pixels = NDArray[np.uint8]
-
 MOST_AT_ONCE = 32
 """Pictures of a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class JpegJob:
+    """What is to be made of a picture."""
+
+    data: bytes
+    wanted: tuple[tuple[InputSpec, CropRegion], ...]
+    """Inputs of models, and the parts of the picture that they show; these lie inside."""
+    on_device: bool = False
+    """Leave them on the GPU, if they are made there."""
 
 
 def open_jpegs(limits: VideoLimits) -> "JpegBatches":
@@ -39,27 +50,29 @@ def open_jpegs(limits: VideoLimits) -> "JpegBatches":
         )
     from service.video.dali_jpeg import DaliJpegs
 
-    return JpegBatches(DaliJpegs("cpu" if find_nvdec() else "gpu", limits))
+    if find_nvdec():
+        return JpegBatches(DaliJpegs("cpu", limits, None))
+    return JpegBatches(DaliJpegs("gpu", limits, Stream()))
 
 
 class JpegBatches:
-    """Takes JPEGs from many tasks, and decodes those that wait together."""
+    """Takes JPEGs from many tasks, and has those that wait decoded together."""
 
     def __init__(self, decoder: "DaliJpegs") -> None:
         self._decoder = decoder
-        self._waiting: deque[tuple[bytes, asyncio.Future[Pixels]]] = deque()
+        self._waiting: deque[tuple[JpegJob, asyncio.Future[tuple[Array, ...]]]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ethostream-jpeg")
         self._task: asyncio.Task[None] | None = None
 
-    async def decode(self, data: bytes) -> Pixels:
-        """Return (H, W, 3) RGB or (H, W) gray pixels.
+    async def make(self, job: JpegJob) -> tuple[Array, ...]:
+        """Return the inputs that a job asks for, uint8 (h, w, C).
 
         Raises:
-            InvalidFrame: the bytes are no whole JPEG.
+            FrameDamaged: the picture is not whole.
             FrameTooLarge: it has more pixels than the limits.
         """
-        future: asyncio.Future[Pixels] = asyncio.get_running_loop().create_future()
-        self._waiting.append((data, future))
+        future: asyncio.Future[tuple[Array, ...]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((job, future))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
         return await future
@@ -80,7 +93,7 @@ class JpegBatches:
             loop = asyncio.get_running_loop()
             try:
                 answers: Sequence[Any] = await loop.run_in_executor(
-                    self._thread, self._decoder.decode, [data for data, _ in batch]
+                    self._thread, self._decoder.make, [job for job, _ in batch]
                 )
             except Exception as error:  # a bug must not leave the others waiting
                 answers = [FrameFailed(f"the jpeg decoder failed: {error!r}")] * len(batch)
