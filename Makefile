@@ -3,6 +3,8 @@ PYTHON ?= python3
 UV ?= $(shell command -v uv || echo $(PYTHON) -m uv)
 RUN = .venv/bin
 export UV_PYTHON_PREFERENCE ?= only-system
+# Files of tests side by side: more processes than 4 would take more memory than time.
+SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-full check requirements uv environment
 
@@ -11,10 +13,10 @@ demo: uv ## the main job on a fresh machine: no torch, shipped bundles, a record
 	$(RUN)/ethostream demo
 
 test: environment ## the tests
-	$(RUN)/python -m pytest -q
+	$(RUN)/python -m pytest -q $(SIDE_BY_SIDE)
 
 test-full: environment ## the long tests that `make test` leaves out
-	$(RUN)/python -m pytest -q --full -m full
+	$(RUN)/python -m pytest -q $(SIDE_BY_SIDE) --full -m full
 
 check: environment ## formats, types, import rules, protocol rules, fresh stubs
 	$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy && $(RUN)/lint-imports
