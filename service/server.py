@@ -1,6 +1,7 @@
 """Builds the server once, starts and stops it: gRPC, health, reflection, metrics."""
 
 import asyncio
+import gc
 import signal
 import sys
 from contextlib import suppress
@@ -200,11 +201,22 @@ async def serve(
         loop.add_signal_handler(number, stopping.set)
     try:
         await server.start()
+        _pass_over_what_stays()
         if announce is not None:
             announce.set_result(server)
         await stopping.wait()
     finally:
         await server.stop()
+
+
+def _pass_over_what_stays() -> None:
+    """Have the garbage collector leave modules, schemas and bundles alone from now on.
+
+    Unary calls leave cycles behind, and after a thousand or two it would look at all that there is:
+    some 125,000 objects, for 50 ms in which no thread of Python goes on.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def check_exposure(config: ServerConfig) -> None:
