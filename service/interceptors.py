@@ -119,14 +119,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return _wrap(await continuation(handler_call_details), _reporting(method))
 
 
-Wrapper = Callable[[Callable[..., Any], bool], Callable[..., Any]]
+Behavior = Callable[..., Any]
+"""What answers a call: named here, since the wrappers below are made anew for each."""
+Wrapper = Callable[[Behavior, bool], Behavior]
 
 
 def _wrap(handler: Handler | None, wrapper: Wrapper) -> Handler | None:
     """Rebuild `handler` with its behavior wrapped, whichever of the four kinds it is."""
     if handler is None:
         return None
-    kinds: tuple[tuple[Any, Callable[..., Any], bool], ...] = (
+    kinds: tuple[tuple[Any, Behavior, bool], ...] = (
         (handler.unary_unary, grpc.unary_unary_rpc_method_handler, False),
         (handler.unary_stream, grpc.unary_stream_rpc_method_handler, True),
         (handler.stream_unary, grpc.stream_unary_rpc_method_handler, False),
@@ -144,7 +146,7 @@ def _wrap(handler: Handler | None, wrapper: Wrapper) -> Handler | None:
 
 
 def _raising(error: EthostreamError) -> Wrapper:
-    def wrap(behavior: Callable[..., Any], streams: bool) -> Callable[..., Any]:
+    def wrap(behavior: Behavior, streams: bool) -> Behavior:
         async def answer(request: Any, context: Context) -> Any:
             raise error
 
@@ -158,7 +160,7 @@ def _raising(error: EthostreamError) -> Wrapper:
 
 
 def _reporting(method: str) -> Wrapper:
-    def wrap(behavior: Callable[..., Any], streams: bool) -> Callable[..., Any]:
+    def wrap(behavior: Behavior, streams: bool) -> Behavior:
         async def answer(request: Any, context: Context) -> Any:
             try:
                 response = await behavior(request, context)
