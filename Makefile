@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV ?= $(shell command -v uv || echo $(PYTHON) -m uv)
 RUN = .venv/bin
 export UV_PYTHON_PREFERENCE ?= only-system
-# Files of tests side by side: more processes than 4 would take more memory than time.
+# Files of tests side by side, as many as processors; at most 4, for the sake of memory.
 SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-full check requirements uv environment

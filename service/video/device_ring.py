@@ -78,5 +78,6 @@ class DeviceWriter:
 
     def wait(self) -> None:
         """Wait until all is where it belongs."""
-        self._stream.wait()
-        self._written.clear()
+        if self._written:  # nothing, where the server gave memory of the host
+            self._stream.wait()
+            self._written.clear()

@@ -44,7 +44,11 @@ def create_ring(slots: int, slot_bytes: int) -> tuple[FrameRing, int]:
         Overloaded: the system has no memory for them.
     """
     descriptor = _create_memory(slots * slot_bytes)
-    return FrameRing(descriptor, slots, slot_bytes), descriptor
+    try:
+        return FrameRing(descriptor, slots, slot_bytes), descriptor
+    except OSError:
+        os.close(descriptor)
+        raise
 
 
 def _create_memory(size_bytes: int) -> int:
