@@ -46,8 +46,8 @@ def find_gpu() -> Gpu:
             'set engine = "auto" to compute on the CPU'
         ) from error
     status, count = runtime.cudaGetDeviceCount()
-    if status != runtime.cudaError_t.cudaSuccess or not count:
-        reason = _describe(runtime, status) if count is None else "it shows no device"
+    if status or not count:
+        reason = _describe(runtime, status) if status else "it shows no device"
         raise EngineUnavailable(
             f"there is no usable GPU here (CUDA says: {reason}); install a current NVIDIA driver, "
             'or set engine = "auto" to compute on the CPU'
@@ -60,18 +60,16 @@ def find_gpu() -> Gpu:
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of the CUDA runtime and return its value without the status.
+    """Call a function of the CUDA runtime or driver and return its value without the status.
 
     Raises:
         EngineFailed: CUDA answered with an error.
     """
-    from cuda.bindings import runtime
-
     status, *values = function(*arguments)
-    if status != runtime.cudaError_t.cudaSuccess:
+    if status:
         raise EngineFailed(
-            f"CUDA refused {function.__name__}: {_describe(runtime, status)}; see "
-            "`ethostream doctor` and the kernel's log"
+            f"CUDA refused {function.__name__}: {status.name}; see `ethostream doctor` and the "
+            "kernel's log"
         )
     return values[0] if values else None
 

@@ -7,7 +7,7 @@ has come past the copy. So no row is read before it is written, nor written agai
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
 
@@ -34,6 +34,25 @@ class DeviceArray:
     def nbytes(self) -> int:
         """Size in bytes; it is C-contiguous."""
         return prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """What lets other libraries read it, in the order of the stream that writes it."""
+        return {
+            "data": (self.address, False),
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "version": 3,
+        }
+
+    def split(self) -> "list[DeviceArray]":
+        """Return what lies behind each number of the first axis."""
+        count, *shape = self.shape
+        step = self.nbytes // count
+        return [
+            replace(self, address=self.address + place * step, shape=tuple(shape))
+            for place in range(count)
+        ]
 
     def to_host(self) -> NDArray[np.generic]:
         """Wait until it is written, and return a copy."""

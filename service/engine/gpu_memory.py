@@ -7,7 +7,6 @@ they end. Everything goes through the CUDA bindings of NVIDIA (`cuda-bindings`);
 
 import os
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 from service.engine.cuda import DEVICE, call, find_gpu
@@ -48,13 +47,13 @@ class SharedMemory:
         from cuda.bindings import driver
 
         try:
-            self.address = int(_drive(driver.cuMemAddressReserve, size_bytes, 0, 0, 0))
+            self.address = int(call(driver.cuMemAddressReserve, size_bytes, 0, 0, 0))
             weakref.finalize(self, _unmap, driver, self.address, size_bytes)
-            _drive(driver.cuMemMap, self.address, size_bytes, 0, handle, 0)
+            call(driver.cuMemMap, self.address, size_bytes, 0, handle, 0)
             access = driver.CUmemAccessDesc()
             access.location = _properties().location
             access.flags = driver.CUmemAccess_flags.CU_MEM_ACCESS_FLAGS_PROT_READWRITE
-            _drive(driver.cuMemSetAccess, self.address, size_bytes, [access], 1)
+            call(driver.cuMemSetAccess, self.address, size_bytes, [access], 1)
         finally:
             driver.cuMemRelease(handle)
 
@@ -74,9 +73,9 @@ def create_shared_memory(size_bytes: int) -> tuple[SharedMemory, int]:
 
     kind = driver.CUmemAllocationHandleType.CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR
     size_bytes = _whole_pages(size_bytes)
-    handle = _drive(driver.cuMemCreate, size_bytes, _properties(), 0)
+    handle = call(driver.cuMemCreate, size_bytes, _properties(), 0)
     try:
-        descriptor = int(_drive(driver.cuMemExportToShareableHandle, handle, kind, 0))
+        descriptor = int(call(driver.cuMemExportToShareableHandle, handle, kind, 0))
     except EngineFailed:
         driver.cuMemRelease(handle)
         raise
@@ -98,7 +97,7 @@ def open_shared_memory(descriptor: int, size_bytes: int) -> SharedMemory:
     from cuda.bindings import driver
 
     kind = driver.CUmemAllocationHandleType.CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR
-    handle = _drive(driver.cuMemImportFromShareableHandle, descriptor, kind)
+    handle = call(driver.cuMemImportFromShareableHandle, descriptor, kind)
     return SharedMemory(handle, _whole_pages(size_bytes))
 
 
@@ -123,15 +122,5 @@ def _whole_pages(size_bytes: int) -> int:
     from cuda.bindings import driver
 
     option = driver.CUmemAllocationGranularity_flags.CU_MEM_ALLOC_GRANULARITY_MINIMUM
-    page = int(_drive(driver.cuMemGetAllocationGranularity, _properties(), option))
+    page = int(call(driver.cuMemGetAllocationGranularity, _properties(), option))
     return -(-size_bytes // page) * page
-
-
-def _drive(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of the CUDA driver and return its value without the status."""
-    from cuda.bindings import driver
-
-    status, *values = function(*arguments)
-    if status != driver.CUresult.CUDA_SUCCESS:
-        raise EngineFailed(f"CUDA refused {function.__name__}: {status.name}")
-    return values[0] if values else None

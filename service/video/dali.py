@@ -5,7 +5,6 @@ On the CPU DALI decodes VP8, VP9 and MJPEG only; the same pipelines run on both.
 
 from collections.abc import Iterator
 from importlib.metadata import version
-from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,12 +14,19 @@ from numpy.typing import NDArray
 from nvidia.dali.pipeline import Pipeline
 
 from service.bundle import InputSpec
-from service.engine.cuda import Event, Stream
-from service.engine.device import DeviceArray
+from service.engine.cuda import Stream
 from service.errors import DecoderFailed
 from service.preprocess import CropRegion
 from service.video.base import Color, ModelInputs
-from service.video.dali_graph import PADDING, Device, make_input, read_video, to_gray
+from service.video.dali_graph import (
+    PADDING,
+    Device,
+    make_input,
+    read_video,
+    run_on,
+    to_gray,
+    view_samples,
+)
 from service.video.stretches import Stretch
 
 # What waits in one pipeline. More lets pipelines run ahead of each other: they work on stretches in
@@ -148,10 +154,9 @@ class DaliSource:
         if self._stream is None:
             _, numbers, times_s, *made = (_to_host(one) for one in pipeline.run())
             return made, numbers, times_s
-        on_stream = [int(self._stream.handle)] if self._device == "gpu" else []
-        _, numbers, times_s, *made = pipeline.run(*on_stream)
-        ready = self._stream.mark()
-        return [_stay(one, ready) for one in made], _to_host(numbers), _to_host(times_s)
+        (_, numbers, times_s, *made), ready = run_on(self._stream, self._device, pipeline)
+        pictures = [view_samples(one, ready)[0].split() for one in made]
+        return pictures, _to_host(numbers), _to_host(times_s)
 
     def _picture(self, made: list[Any], place: int) -> Any:
         if self._inputs:
@@ -163,19 +168,6 @@ class DaliSource:
 def _to_host(batch: Any) -> NDArray[Any]:
     """Return the one sample of a batch in memory of the host; the host waits for the GPU here."""
     return np.asarray(batch.as_cpu()[0])
-
-
-def _stay(batch: Any, ready: Event) -> list[DeviceArray]:
-    """Return the pictures of a batch where they are; they keep it, and so DALI leaves it alone."""
-    tensor = batch[0]
-    frames, *shape = tensor.shape()
-    size = prod(shape)
-    return [
-        DeviceArray(
-            tensor.data_ptr() + place * size, tuple(shape), np.dtype(np.uint8), ready, batch
-        )
-        for place in range(frames)
-    ]
 
 
 def _shorten(error: RuntimeError) -> str:

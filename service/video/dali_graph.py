@@ -1,11 +1,18 @@
-"""The nodes of DALI's pipelines: reading stretches of a video, gray, and the inputs of models."""
+"""The nodes of DALI's pipelines, and what comes out of them.
+
+Nodes read stretches of a video and make gray pictures and the inputs of models.
+"""
 
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from nvidia.dali import fn, types
+from nvidia.dali.pipeline import Pipeline
 
 from service.bundle import InputSpec
+from service.engine.cuda import Event, Stream
+from service.engine.device import DeviceArray
 from service.preprocess import CropRegion, content_size
 
 Device = Literal["cpu", "gpu"]
@@ -66,3 +73,20 @@ def make_input(frames: Any, spec: InputSpec, region: CropRegion) -> Any:
     if (width_px, height_px) == (spec.width_px, spec.height_px):
         return frames
     return fn.pad(frames, axes=(1, 2), shape=(spec.height_px, spec.width_px), fill_value=0)
+
+
+def run_on(stream: Stream, device: Device, pipeline: Pipeline, **fed: Any) -> tuple[Any, Event]:
+    """Run a pipeline so that its outputs become ready on a stream; the mark is behind that."""
+    made = pipeline.run(*([int(stream.handle)] if device == "gpu" else []), **fed)
+    return made, stream.mark()
+
+
+def view_samples(batch: Any, ready: Event) -> list[DeviceArray]:
+    """Return the samples of a batch of uint8 where they are.
+
+    They keep the batch, and so DALI leaves it alone.
+    """
+    return [
+        DeviceArray(one.data_ptr(), tuple(one.shape()), np.dtype(np.uint8), ready, batch)
+        for one in (batch[place] for place in range(len(batch)))
+    ]

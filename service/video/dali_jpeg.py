@@ -14,7 +14,7 @@ from service.engine.device import Array, DeviceArray
 from service.errors import EthostreamError
 from service.preprocess import CropRegion, content_size, to_model_input
 from service.video.base import Color, VideoLimits
-from service.video.dali_graph import Device, to_gray
+from service.video.dali_graph import Device, run_on, to_gray, view_samples
 from service.video.jpegs import MOST_AT_ONCE, JpegJob
 from service.video.still import decode_still
 
@@ -70,13 +70,8 @@ class DaliJpegs:
             (made,) = pipeline.run(**fed)
             on_host = made.as_cpu()
             return [np.array(on_host[place]) for place in range(len(wanted))]
-        on_stream = [int(self._stream.handle)] if self._device == "gpu" else []
-        (made,) = pipeline.run(*on_stream, **fed)
-        ready = self._stream.mark()
-        return [
-            DeviceArray(one.data_ptr(), tuple(one.shape()), np.dtype(np.uint8), ready, made)
-            for one in (made[place] for place in range(len(wanted)))
-        ]
+        (made,), ready = run_on(self._stream, self._device, pipeline, **fed)
+        return list(view_samples(made, ready))
 
     def _make_alone(self, job: JpegJob) -> tuple[Array, ...] | EthostreamError:
         try:
