@@ -162,14 +162,45 @@ def planes_to_model_input(
     height_px, width_px = planes.luma.shape
     place(width_px, height_px, spec, crop)
     region = crop or CropRegion(0, 0, width_px, height_px)
-    size = content_size(region, spec)
-    of_color = _shrink_region(region, planes)
-    if of_color is None or of_color.width_px < size[0] or of_color.height_px < size[1]:
+    of_color = region_of_color(region, spec, planes.luma.shape, planes.u.shape)
+    if of_color is None:
         return None
+    size = content_size(region, spec)
     luma = resize(_cut(planes.luma, region)[..., None], *size, planes.levels)
     u, v = (resize(_cut(one, of_color)[..., None], *size) for one in (planes.u, planes.v))
     rgb = cv2.transform(cv2.merge([luma, u, v]), planes.to_rgb)
     return _finish(np.asarray(rgb, np.uint8), spec)
+
+
+def region_of_color(
+    region: CropRegion,
+    spec: InputSpec,
+    luma_shape: tuple[int, ...],
+    color_shape: tuple[int, ...],
+) -> CropRegion | None:
+    """Return the part of planes of color that lies under a part of luma.
+
+    Args:
+        region: of luma.
+        spec: what the planes are resized to.
+        luma_shape: (H, W).
+        color_shape: (H', W') of each plane of color.
+
+    Returns:
+        None where it would have to grow, or begins or ends between two pixels.
+    """
+    down, down_rest = divmod(luma_shape[0], color_shape[0])
+    across, across_rest = divmod(luma_shape[1], color_shape[1])
+    x_px, x_rest = divmod(region.x_px, across)
+    y_px, y_rest = divmod(region.y_px, down)
+    width_px, width_rest = divmod(region.width_px, across)
+    height_px, height_rest = divmod(region.height_px, down)
+    if down_rest or across_rest or x_rest or y_rest or width_rest or height_rest:
+        return None
+    needed = content_size(region, spec)
+    if width_px < needed[0] or height_px < needed[1]:
+        return None
+    return CropRegion(x_px, y_px, width_px, height_px)
 
 
 def resize(
@@ -215,19 +246,6 @@ def _cut(pixels: NDArray[np.uint8], region: CropRegion) -> NDArray[np.uint8]:
     return pixels[
         region.y_px : region.y_px + region.height_px, region.x_px : region.x_px + region.width_px
     ]
-
-
-def _shrink_region(region: CropRegion, planes: Planes) -> CropRegion | None:
-    """Return the part of the planes of color that lies under a part of luma, if whole pixels do."""
-    down, down_rest = divmod(planes.luma.shape[0], planes.u.shape[0])
-    across, across_rest = divmod(planes.luma.shape[1], planes.u.shape[1])
-    x_px, x_rest = divmod(region.x_px, across)
-    y_px, y_rest = divmod(region.y_px, down)
-    width_px, width_rest = divmod(region.width_px, across)
-    height_px, height_rest = divmod(region.height_px, down)
-    if down_rest or across_rest or x_rest or y_rest or width_rest or height_rest:
-        return None
-    return CropRegion(x_px, y_px, width_px, height_px)
 
 
 def _finish(resized: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:

@@ -10,7 +10,8 @@ picture files, `chunks` and `stream` live streams.
 
 `ladder` chooses the decoder of each file. `dali` (with `dali_graph`) and `nvcodec` decode on GPUs
 (`nvdec` says what these can) the `stretches` of a file that PyAV has open, and `guarded` holds them
-to PyAV's index. `jpegs` and `dali_jpeg` decode the JPEG frames of several live streams together.
+to PyAV's index; `dali_planes` makes inputs of what `nvcodec` left on the GPU. `jpegs` and
+`dali_jpeg` decode the JPEG frames of several live streams together.
 """
 
 from typing import TYPE_CHECKING, Any

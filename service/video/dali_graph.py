@@ -62,17 +62,26 @@ def make_input(frames: Any, spec: InputSpec, region: CropRegion) -> Any:
     frames = frames[:, region.y_px : end_y, region.x_px : end_x]
     if spec.color == "gray":
         frames = to_gray(frames)
+    return pad_content(resize_content(frames, spec, region), spec, region)
+
+
+def resize_content(pictures: Any, spec: InputSpec, region: CropRegion) -> Any:
+    """Resize pictures of a region to what they take of the input, as `resize` does."""
     width_px, height_px = content_size(region, spec)
-    frames = fn.resize(
-        frames,
+    return fn.resize(
+        pictures,
         resize_x=width_px,
         resize_y=height_px,
         interp_type=types.INTERP_LINEAR,
         antialias=False,
     )
-    if (width_px, height_px) == (spec.width_px, spec.height_px):
-        return frames
-    return fn.pad(frames, axes=(1, 2), shape=(spec.height_px, spec.width_px), fill_value=0)
+
+
+def pad_content(pictures: Any, spec: InputSpec, region: CropRegion) -> Any:
+    """Put black beside what does not fill the input."""
+    if content_size(region, spec) == (spec.width_px, spec.height_px):
+        return pictures
+    return fn.pad(pictures, axis_names="HW", shape=(spec.height_px, spec.width_px), fill_value=0)
 
 
 def run_on(stream: Stream, device: Device, pipeline: Pipeline, **fed: Any) -> tuple[Any, Event]:

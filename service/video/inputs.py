@@ -107,12 +107,12 @@ class InputConverter:
     def _conversion_of(self, picture: av.VideoFrame) -> Conversion:
         key = (picture.format.name, picture.color_range, picture.colorspace)
         if key not in self._conversions:
-            self._conversions[key] = _fastest_way(_gray_table(picture)), color_matrix(picture)
+            self._conversions[key] = _fastest_way(gray_table(picture)), color_matrix(picture)
         return self._conversions[key]
 
 
-def _gray_table(like: av.VideoFrame) -> Pixels:
-    """What each value of luma becomes in RGB where there is no color."""
+def gray_table(like: av.VideoFrame) -> Pixels:
+    """Return what each value of luma, of 256, becomes in RGB where there is no color."""
     values = np.arange(256, dtype=np.uint8)
     sample = av.VideoFrame(256, 2, like.format.name)
     sample.color_range, sample.colorspace = like.color_range, like.colorspace

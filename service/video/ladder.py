@@ -35,6 +35,7 @@ from service.video.stretches import Stretch, plan_stretches, refuse_index
 if TYPE_CHECKING:  # files that PyAV decodes do without them
     from service.engine.cuda import Stream
     from service.preprocess import CropRegion
+    from service.video.dali_planes import DaliPlanes
     from service.video.guarded import GuardedFile, PictureSource
     from service.video.inputs import InputConverter
 
@@ -197,25 +198,31 @@ def _open_source(
 
     The third is the stream on which inputs become ready, where they stay on the GPU.
     """
-    if name == "nvcodec":
-        from service.video.nvcodec import NvcodecSource
-
-        return NvcodecSource(file, stretches), None, None
-    from service.engine.cuda import Stream
     from service.preprocess import CropRegion
-    from service.video.dali import DaliSource
     from service.video.inputs import InputConverter
 
     # Whole pictures are turned on the host, and so inputs are made there where they are turned.
     inputs = wanted.inputs if wanted.color is None and not file.quarter_turns else ()
     converter = InputConverter(file, inputs, wanted.crop) if inputs else None
     whole = CropRegion(0, 0, file.stored.width_px, file.stored.height_px)
+    region = (wanted.crop if inputs else None) or whole
+    if name == "nvcodec":
+        from service.video.nvcodec import NvcodecSource
+
+        planes = _open_planes(file, inputs, region)
+        if planes is None:
+            return NvcodecSource(file, stretches), None, None
+        stream = planes.stream if wanted.on_device else None
+        return NvcodecSource(file, stretches, planes), converter, stream
+    from service.engine.cuda import Stream
+    from service.video.dali import DaliSource
+
     has_gpu = not find_nvdec()
     stream = Stream() if wanted.on_device and inputs and has_gpu else None
     source = DaliSource(
         path,
         stretches,
-        (wanted.crop if inputs else None) or whole,
+        region,
         color=wanted.color or "rgb",
         inputs=inputs,
         device="gpu" if has_gpu else "cpu",
@@ -223,3 +230,17 @@ def _open_source(
         hand_over=stream,
     )
     return source, converter, stream
+
+
+def _open_planes(
+    file: VideoFile, inputs: tuple[InputSpec, ...], region: "CropRegion"
+) -> "DaliPlanes | None":
+    """Return what makes inputs on the GPU; None where they are made of whole pictures."""
+    if not inputs or not is_installed("dali"):
+        return None
+    from service.engine.cuda import Stream
+    from service.video import dali_planes
+
+    if not dali_planes.takes_planes(file.stored):
+        return None
+    return dali_planes.DaliPlanes(file.stored, inputs, region, device="gpu", stream=Stream())

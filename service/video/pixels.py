@@ -6,7 +6,7 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
-from service.video.base import Color
+from service.video.base import Color, StoredFormat
 
 # AVCOL_RANGE_UNSPECIFIED, and the AVCOL_SPC_ values of RGB and "unspecified".
 _RANGE_UNSPECIFIED = 0
@@ -70,6 +70,13 @@ class PixelConverter:
         else:
             pixels = _view(plane, 3 if target == "rgb24" else 1)
         return np.rot90(pixels, self.quarter_turns)
+
+
+def make_sample(stored: StoredFormat) -> av.VideoFrame:
+    """Return a small picture that is stored alike."""
+    sample = av.VideoFrame(2, 2, stored.pixel_format)
+    sample.colorspace, sample.color_range = stored.matrix, stored.color_range
+    return sample
 
 
 def has_planes(frame: av.VideoFrame) -> bool:

@@ -45,23 +45,28 @@ def put_on_device(*bundles: LoadedBundle) -> list[OnDevice]:
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_video(
-        tmp_path_factory.mktemp("device") / "mjpeg.avi",
-        frames=FRAMES,
-        codec="mjpeg",
-        pix_fmt="yuvj420p",
-        size=(128, 96),
-    )
+def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By the decoder that takes it on the emulated GPU."""
+    folder = tmp_path_factory.mktemp("device")
+    kinds = {
+        "dali": ("mjpeg.avi", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
+        "nvcodec": ("h264.mp4", {"options": {"bf": "3", "g": "12"}}),
+    }
+    return {
+        decoder: write_video(folder / name, frames=FRAMES, size=(128, 96), **settings)
+        for decoder, (name, settings) in kinds.items()
+    }
 
 
 @pytest.fixture
-async def analyze(scheduler: Scheduler, video: Path):
+async def analyze(scheduler: Scheduler, videos: dict[str, Path]):
     async def run(
-        *bundles: LoadedBundle, at_chunk: Callable[[DecodeWorkers, int], None] = lambda *_: None
+        *bundles: LoadedBundle,
+        decoder: str = "dali",
+        at_chunk: Callable[[DecodeWorkers, int], None] = lambda *_: None,
     ) -> list[ResultChunk]:
         threads = ThreadPoolExecutor(1)
-        async with DecodeWorkers(1, slots=4, decoder="dali") as workers:
+        async with DecodeWorkers(1, slots=4, decoder=decoder) as workers:
             analysis = VideoAnalysis(
                 VideoOptions(selections=tuple(map(Selection, bundles))),
                 scheduler,
@@ -70,7 +75,7 @@ async def analyze(scheduler: Scheduler, video: Path):
                 threads,
             )
             chunks = []
-            async for event in analysis.run(video):
+            async for event in analysis.run(videos[decoder]):
                 if isinstance(event, ResultChunk):
                     at_chunk(workers, len(chunks))
                     chunks.append(event)
@@ -82,16 +87,17 @@ async def analyze(scheduler: Scheduler, video: Path):
     return run
 
 
+@pytest.mark.parametrize("decoder", ["dali", "nvcodec"])
 @pytest.mark.parametrize("changes", [{}, CENTERED])
 async def test_rows_are_those_of_frames_that_came_to_the_host(
-    changes: dict, emulate_gpu, analyze, pose_bundle: LoadedBundle, behavior_bundle
+    changes: dict, decoder: str, emulate_gpu, analyze, pose_bundle: LoadedBundle, behavior_bundle
 ) -> None:
     emulate_gpu()
     behavior = behavior_bundle(**changes)
-    expected = columns(await analyze(pose_bundle, behavior))
+    expected = columns(await analyze(pose_bundle, behavior, decoder=decoder))
     assert len({tuple(xy) for xy in expected["keypoints_xy"][:, 0, 0].tolist()}) > 3
     engines = put_on_device(pose_bundle, behavior)
-    found = columns(await analyze(pose_bundle, behavior))
+    found = columns(await analyze(pose_bundle, behavior, decoder=decoder))
     assert {kind for one in engines for kind in one.seen} == {DeviceRows}
     for name, values in expected.items():
         assert np.array_equal(found[name], values, equal_nan=values.dtype.kind == "f"), name

@@ -49,6 +49,9 @@ class EmulatedDriver:
     def __getattr__(self, name: str):
         return getattr(self._real, name)
 
+    def cuCtxGetCurrent(self):
+        return OK, 4242
+
     def cuMemGetAllocationGranularity(self, properties, option):
         return OK, _PAGE_BYTES
 

@@ -1,7 +1,8 @@
 """Inputs of models stay on the GPU from the worker's decoder to the server, each under its number.
 
 Workers, DALI and the memory that processes share are real; the GPU is emulated, and its streams do
-nothing before somebody waits for them. Where there is a GPU, all of it is real.
+nothing before somebody waits for them, and so is PyNvVideoCodec. Where there is a GPU, all of it is
+real.
 """
 
 import asyncio
@@ -28,14 +29,22 @@ COLOR = InputSpec(width_px=96, height_px=72, color="rgb", fit="stretch")
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory, make_video) -> Path:
-    return make_video(
-        tmp_path_factory.mktemp("ring") / "mjpeg.avi",
-        frames=FRAMES,
-        codec="mjpeg",
-        pix_fmt="yuvj420p",
-        size=SIZE,
-    )
+def videos(tmp_path_factory, make_video) -> dict[str, Path]:
+    """By the decoder that takes it on the emulated GPU."""
+    folder = tmp_path_factory.mktemp("ring")
+    kinds = {
+        "dali": ("mjpeg.avi", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
+        "nvcodec": ("h264.mp4", {"options": {"bf": "3", "g": "12"}}),
+    }
+    return {
+        decoder: make_video(folder / name, frames=FRAMES, size=SIZE, **settings)
+        for decoder, (name, settings) in kinds.items()
+    }
+
+
+@pytest.fixture
+def video(videos: dict[str, Path]) -> Path:
+    return videos["dali"]
 
 
 async def read(
@@ -70,13 +79,16 @@ def shown(rows, read_number) -> list[tuple[int, int | None, int | None]]:
     ]
 
 
+@pytest.mark.parametrize("decoder", ["dali", "nvcodec"])
 @pytest.mark.parametrize("slots", [3, 32])
 @pytest.mark.parametrize(("first", "limit"), [(0, None), (33, 70)])
 async def test_every_frame_stays_on_the_gpu_and_is_its_own(
-    emulate_gpu, video, read_number, slots, first, limit
+    emulate_gpu, videos, read_number, decoder, slots, first, limit
 ):
     emulate_gpu()
-    rows, message = await read(video, slots=slots, first_frame=first, frame_limit=limit)
+    rows, message = await read(
+        videos[decoder], slots=slots, decoder=decoder, first_frame=first, frame_limit=limit
+    )
     end = FRAMES if limit is None else first + limit
     assert shown(rows, read_number) == [(one, one, one) for one in range(first, end)]
     assert {kind for *_, kind in rows} == {DeviceArray}
@@ -103,12 +115,13 @@ async def test_a_frame_that_is_not_copied_is_written_over(emulate_gpu, video, re
     assert len({one.address for one in kept}) == 3
 
 
-async def test_inputs_are_those_that_come_through_the_host(emulate_gpu, video):
+@pytest.mark.parametrize("decoder", ["dali", "nvcodec"])
+async def test_inputs_are_those_that_come_through_the_host(emulate_gpu, videos, decoder):
     emulate_gpu()
-    rows, _ = await read(video, frame_limit=30)
+    rows, _ = await read(videos[decoder], decoder=decoder, frame_limit=30)
     async with (
-        DecodeWorkers(1, decoder="dali") as workers,
-        workers.open(video, color=None, inputs=(SPEC, COLOR), frame_limit=30) as reader,
+        DecodeWorkers(1, decoder=decoder) as workers,
+        workers.open(videos[decoder], color=None, inputs=(SPEC, COLOR), frame_limit=30) as reader,
     ):
         on_host = [tuple(one.copy() for one in frame.inputs) async for frame in reader]
     for (_, _, found, _), expected in zip(rows, on_host, strict=True):
@@ -127,6 +140,17 @@ async def test_what_pyav_decodes_in_place_of_the_gpu_is_brought_there(
     assert all(index == gray == rgb for index, gray, rgb in shown(rows, read_number))
     assert {kind for *_, kind in rows} == {DeviceArray, None}
     assert "frames were decoded by PyAV: dali" in message
+
+
+async def test_what_follows_a_session_that_ended_is_brought_to_the_gpu(
+    emulate_gpu, videos, read_number, monkeypatch
+):
+    emulate_gpu()
+    monkeypatch.setenv("EMULATED_NVCODEC_FAILS_AT", "130")
+    rows, message = await read(videos["nvcodec"], decoder="nvcodec")
+    assert shown(rows, read_number) == [(one, one, one) for one in range(FRAMES)]
+    assert {kind for *_, kind in rows} == {DeviceArray}
+    assert "were decoded by PyAV: nvcodec 0.0 (gpu) failed" in message
 
 
 async def test_frames_come_through_the_host_where_the_gpu_cannot_share(
@@ -172,12 +196,11 @@ async def test_memory_of_the_gpu_is_given_back_with_the_video(emulate_gpu, video
 
 
 @pytest.mark.needs_gpu
+@pytest.mark.parametrize("decoder", ["dali", "nvcodec"])
 @pytest.mark.parametrize("slots", [3, 32])
-async def test_every_frame_of_a_gpu_is_its_own(tmp_path, make_video, read_number, slots):
-    options = {"bf": "3", "g": "12"}
-    path = make_video(tmp_path / "h264.mp4", frames=FRAMES, size=SIZE, options=options)
+async def test_every_frame_of_a_gpu_is_its_own(videos, read_number, decoder, slots):
     for _ in range(5):
-        rows, message = await read(path, slots=slots, decoder="auto")
+        rows, message = await read(videos["nvcodec"], slots=slots, decoder=decoder)
         assert shown(rows, read_number) == [(one, one, one) for one in range(FRAMES)]
         assert {kind for *_, kind in rows} == {DeviceArray}
         assert message == ""

@@ -23,7 +23,7 @@ from service.video.nvdec import find_nvdec
 from service.video.pyav import VideoFile
 from service.video.stream import StreamDecoder, StreamFrame
 from service.video.stretches import plan_stretches
-from tests.service.video.emulated_nvcodec import Library
+from tests.service.video.emulated_worker.PyNvVideoCodec import Library
 
 FRAMES = 60
 CODECS = {

@@ -1,0 +1,135 @@
+"""Makes inputs of models from NV12 pictures with DALI, on the GPU that decoded them.
+
+As `InputConverter` does on the host: luma and color are resized as they are stored, and RGB is made
+of the small picture; of the whole one where planes of color would have to grow.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import av
+import numpy as np
+from nvidia.dali import fn, types
+from nvidia.dali.pipeline import Pipeline
+
+from service.bundle import InputSpec
+from service.engine.cuda import Stream
+from service.engine.device import DeviceArray
+from service.preprocess import CropRegion, region_of_color
+from service.video.base import ModelInputs, StoredFormat
+from service.video.dali_graph import (
+    Device,
+    pad_content,
+    resize_content,
+    run_on,
+    to_gray,
+    view_samples,
+)
+from service.video.inputs import gray_table
+from service.video.pixels import color_matrix, has_planes, luma_is_gray, make_sample
+
+_MOST_AT_ONCE = 16
+_MOST_BYTES = 256 << 20
+
+
+class DaliPlanes:
+    """Makes inputs of batches of pictures of one video; belongs to one thread."""
+
+    def __init__(
+        self,
+        stored: StoredFormat,
+        inputs: tuple[InputSpec, ...],
+        region: CropRegion,
+        *,
+        device: Device,
+        stream: Stream,
+    ) -> None:
+        """Take what to make of pictures that `takes_planes`.
+
+        Args:
+            stored: what the pictures are like.
+            inputs: of models.
+            region: part of the pictures that they show.
+            device: cpu takes pictures in memory of the host.
+            stream: of the GPU, on which pictures come and inputs become ready.
+        """
+        self.stream = stream
+        picture_bytes = stored.width_px * stored.height_px * 3 // 2
+        self.at_once = max(1, min(_MOST_AT_ONCE, _MOST_BYTES // picture_bytes))
+        """Pictures that are taken together, at most."""
+        self._device: Device = device
+        self._pipeline = Pipeline(
+            batch_size=self.at_once,
+            num_threads=1,
+            device_id=0 if device == "gpu" else None,
+            prefetch_queue_depth=1,
+            exec_dynamic=True,  # outputs are left alone while they are referred to
+        )
+        with self._pipeline:
+            nv12 = fn.external_source(name="nv12", device=device, ndim=2, dtype=types.UINT8)
+            self._pipeline.set_outputs(*(_make(nv12, stored, one, region) for one in inputs))
+        self._pipeline.build()
+
+    def make(self, pictures: Sequence[DeviceArray]) -> list[ModelInputs]:
+        """Return the inputs of each picture, (1.5 H, W) uint8.
+
+        Raises:
+            RuntimeError: DALI cannot go on.
+        """
+        self._pipeline.feed_input("nv12", list(pictures), cuda_stream=int(self.stream.handle))
+        made, ready = run_on(self.stream, self._device, self._pipeline)
+        each = (view_samples(one, ready) for one in made)
+        return [ModelInputs(arrays) for arrays in zip(*each, strict=True)]
+
+
+def takes_planes(stored: StoredFormat) -> bool:
+    """Whether inputs can be made of pictures that are stored like this."""
+    return has_planes(make_sample(stored))
+
+
+def _make(nv12: Any, stored: StoredFormat, spec: InputSpec, region: CropRegion) -> Any:
+    """Return (h, w, C) of the input's size."""
+    like = make_sample(stored)
+    luma = fn.lookup_table(
+        _cut(nv12, 0, region, stored.width_px, 1),
+        keys=list(range(256)),
+        values=gray_table(like).tolist(),
+        dtype=types.UINT8,
+    )
+    if spec.color == "gray" and luma_is_gray(like):
+        return pad_content(resize_content(luma, spec, region), spec, region)
+    width_px, height_px = stored.width_px, stored.height_px
+    of_color = region_of_color(region, spec, (height_px, width_px), (height_px // 2, width_px // 2))
+    if of_color is not None:
+        u_v = _cut(nv12, height_px, of_color, width_px // 2, 2)
+        small = resize_content(luma, spec, region), resize_content(u_v, spec, region)
+        return pad_content(_to_color(*small, like, spec), spec, region)
+    u_v = _cut(nv12, height_px, CropRegion(0, 0, width_px // 2, height_px // 2), width_px // 2, 2)
+    u_v = fn.resize(u_v, resize_x=width_px, resize_y=height_px, interp_type=types.INTERP_NN)
+    whole = _to_color(luma, _crop(u_v, region), like, spec)
+    return pad_content(resize_content(whole, spec, region), spec, region)
+
+
+def _cut(nv12: Any, first: int, region: CropRegion, width_px: int, channels: int) -> Any:
+    """Return a region (h, w, C) of a plane that begins at a row; its rows hold C of each px."""
+    first += region.y_px
+    rows = nv12[first : first + region.height_px]
+    rows = fn.reshape(rows, shape=(region.height_px, width_px, channels), layout="HWC")
+    return rows[:, region.x_px : region.x_px + region.width_px]
+
+
+def _crop(pictures: Any, region: CropRegion) -> Any:
+    end_x, end_y = region.x_px + region.width_px, region.y_px + region.height_px
+    return pictures[region.y_px : end_y, region.x_px : end_x]
+
+
+def _to_color(luma: Any, u_v: Any, like: av.VideoFrame, spec: InputSpec) -> Any:
+    """Return RGB (H, W, 3), or gray (H, W, 1), of levels of luma (H, W, 1) and color (H, W, 2)."""
+    to_rgb = color_matrix(like).astype(np.float32)
+    rgb = fn.coord_transform(
+        fn.cat(luma, u_v, axis_name="C"),
+        M=to_rgb[:, :3].ravel().tolist(),
+        T=to_rgb[:, 3].tolist(),
+        dtype=types.UINT8,
+    )
+    return to_gray(rgb) if spec.color == "gray" else rgb
