@@ -33,7 +33,8 @@ from service.bundle import InputSpec
 from service.decoder_names import AUTO_ORDER
 from service.engine.device import Copies
 from service.video import DecodeWorkers
-from service.video.ladder import Wanted, refuse, refuse_machine
+from service.video.base import Wanted
+from service.video.ladder import refuse, refuse_machine
 from service.video.pyav import VideoFile
 
 _GOAL = 0.9

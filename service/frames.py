@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from service.engine.device import Array
 from service.errors import FrameDamaged, InvalidFrame
 from service.preprocess import CropRegion, bgr_to_rgb
 from service.shared_memory import SharedPixels
@@ -54,7 +55,11 @@ class ReadFrame:
     capture_time_ns: int
     pts_ns: int
     pixels: NDArray[np.uint8] | None
-    """(H, W, 3) RGB or (H, W) gray; None where it is damaged."""
+    """(H, W, 3) RGB or (H, W) gray; None where it is damaged, or read into `inputs`."""
+    inputs: tuple[Array, ...] = ()
+    """Of the stream's models, as `FramePreparer.wanted` asks for them."""
+    size: tuple[int, int] = (0, 0)
+    """Width and height of the frame that `inputs` show, px."""
 
 
 def read_frame(frame: EncodedFrame | ReadFrame, limits: VideoLimits) -> NDArray[np.uint8]:

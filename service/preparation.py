@@ -16,7 +16,7 @@ from service.engine.device import Array
 from service.errors import InvalidFrame
 from service.frames import RAW_CHANNELS, EncodedFrame, ReadFrame, read_frame
 from service.preprocess import CropRegion, Placement, place, to_model_input
-from service.video.base import VideoLimits
+from service.video.base import VideoLimits, Wanted
 from service.video.jpegs import JpegBatches, JpegJob
 from service.video.still import read_size
 
@@ -75,6 +75,14 @@ class FramePreparer:
         self._clock = clock
         self._size: tuple[int, int] | None = None
 
+    @property
+    def wanted(self) -> Wanted:
+        """What decoders of encoded streams make of each frame: inputs where all have one crop."""
+        if any(follower is not None for _, follower in self._models):
+            return Wanted()
+        inputs = tuple({spec: None for spec, _ in self._models})
+        return Wanted(None, inputs, self._crop, self._on_device)
+
     async def prepare(self, frame: EncodedFrame | ReadFrame) -> PreparedFrame:
         """Return the inputs of a frame.
 
@@ -83,6 +91,8 @@ class FramePreparer:
                 the frame, or its size is another than that of the first one.
         """
         begun = self._clock()
+        if isinstance(frame, ReadFrame) and frame.inputs:
+            return self._take_inputs(frame, begun)
         inline = isinstance(frame, ReadFrame) or (
             frame.encoding in RAW_CHANNELS and frame.size_bytes <= INLINE_BYTES
         )
@@ -92,6 +102,13 @@ class FramePreparer:
             return await self._prepare_jpeg(self._jpegs, frame, begun)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._read_and_resize, frame, begun)
+
+    def _take_inputs(self, frame: ReadFrame, begun: float) -> PreparedFrame:
+        crops = self._choose_crops(frame, frame.size)
+        keys = self._keys(crops)
+        placements = [place(*frame.size, spec, crop) for spec, crop in keys]
+        made = dict(zip(keys, zip(frame.inputs, placements, strict=True), strict=True))
+        return self._prepared(made, frame.size, crops, begun, begun)
 
     async def _prepare_jpeg(
         self, jpegs: JpegBatches, frame: EncodedFrame, begun: float

@@ -108,6 +108,8 @@ class LiveSession:
             on_device=all(one.loaded.takes_device_rows for one in options.selections),
             clock=clock,
         )
+        self.wanted = self._preparer.wanted
+        """What is to be made of each frame of an encoded stream."""
         self._wake = asyncio.Event()
         self._behavior = [
             (

@@ -346,7 +346,7 @@ class _ChunkReader:
         codec = to_codec(chunk)
         if self._decoder is None:
             self._codec = codec
-            self._decoder = ChunkDecoder(codec, decoder=self._name)
+            self._decoder = ChunkDecoder(codec, wanted=self._session.wanted, decoder=self._name)
         if codec != self._codec:
             raise InvalidRequest(
                 f"chunk {chunk.chunk_index} is {codec}, but the stream began with {self._codec}; "
@@ -379,7 +379,10 @@ class _ChunkReader:
     async def _offer(self, frames: list[VideoFrame]) -> None:
         for frame in frames:
             # Its time is that of the chunk in which it began: a byte stream has none of its own.
-            await self._session.offer(ReadFrame(self._frames, frame.pts_ns, 0, frame.pixels))
+            size = (frame.width_px, frame.height_px)
+            await self._session.offer(
+                ReadFrame(self._frames, frame.pts_ns, 0, frame.pixels, frame.inputs, size)
+            )
             self._frames += 1
 
 

@@ -2,11 +2,11 @@
 
 `DecodeWorkers` reads files in worker processes: `base` is the contract; `pyav` the decoder with
 `containers`, `packets` (its index, with `checksums`), `runs` (a pass over packets), `ledger` (row
-order), `pixels` and `inputs` (of models, made where a file is decoded); `shares` lets several
-workers read one file; `worker` is the program of a worker process, `process` the server's hold on
-it, `readers` what it reads there, `workers` the pool; `messages` and `ring` lie between
-(`device_ring` where frames stay on the GPU). `still` reads JPEG and PNG, `pictures` folders of
-picture files, `chunks` and `stream` live streams.
+order), `pixels`, `inputs` (of models, made where a video is decoded) and `makers` (both); `shares`
+lets several workers read one file; `worker` is the program of a worker process, `process` the
+server's hold on it, `readers` what it reads there, `workers` the pool; `messages` and `ring` lie
+between (`device_ring` where frames stay on the GPU). `still` reads JPEG and PNG, `pictures` folders
+of picture files, `chunks` and `stream` live streams.
 
 `ladder` chooses the decoder of each file. `dali` (with `dali_graph`) and `nvcodec` decode on GPUs
 (`nvdec` says what these can) the `stretches` of a file that PyAV has open, and `guarded` holds them

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from service.bundle import InputSpec
 from service.errors import FrameTooLarge, InvalidConfig
 from service.values import FrameFault, FrameStatus, VideoFrame, VideoInfo
 
-if TYPE_CHECKING:  # whoever decodes on the CPU does without it
+if TYPE_CHECKING:  # whoever decodes whole frames on the CPU does without them
     from service.engine.device import Array
+    from service.preprocess import CropRegion
 
+Pixels = NDArray[np.uint8]
 Color = Literal["rgb", "gray"]
 ChunkCodec = Literal["h264", "hevc", "mjpeg"]
 
@@ -63,6 +66,25 @@ class StoredFormat:
     color_range: int
     """AVCOL_RANGE_ number; 0 where the stream names none."""
     is_interlaced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be made of a video's pictures."""
+
+    color: Color | None = "rgb"
+    """Of whole pictures; None where only `inputs` are wanted."""
+    inputs: tuple[InputSpec, ...] = ()
+    """Of models."""
+    crop: "CropRegion | None" = None
+    """Part of the upright picture that `inputs` show; None takes all of it."""
+    on_device: bool = False
+    """Leave `inputs` on the GPU where a decoder makes them there."""
+
+    @property
+    def has_color(self) -> bool:
+        """Whether anything but gray is wanted."""
+        return self.color == "rgb" or any(one.color == "rgb" for one in self.inputs)
 
 
 @dataclass(frozen=True, slots=True)

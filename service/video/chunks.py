@@ -1,12 +1,13 @@
 """Live H.264, HEVC and MJPEG streams in chunks, decoded in a worker process."""
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 
+from service.engine.device import Copies
 from service.errors import DecoderFailed
 from service.values import VideoFrame
 from service.video import messages
-from service.video.base import ChunkCodec, Color, VideoLimits
+from service.video.base import ChunkCodec, VideoLimits, Wanted
 from service.video.process import Worker, WorkerDied
 from service.video.readers import to_error
 from service.video.workers import DecodeWorkers
@@ -17,8 +18,8 @@ class DecodedChunk:
     """What came out of a chunk."""
 
     frames: list[VideoFrame]
-    """In presentation order, numbered from the stream's start; pixels are the caller's own. A
-    damaged picture is a frame of status CORRUPT without pixels."""
+    """In presentation order, numbered from the stream's start; pixels and inputs are the caller's
+    own. A damaged picture is a frame of status CORRUPT without any."""
     packets_corrupt: int
     """Packets that could not be decoded, and damaged pictures."""
     message: str
@@ -36,7 +37,7 @@ class ChunkDecoder:
         self,
         codec: ChunkCodec,
         *,
-        color: Color = "rgb",
+        wanted: Wanted | None = None,
         limits: VideoLimits | None = None,
         workers: DecodeWorkers | None = None,
         decoder: str = "auto",
@@ -45,7 +46,8 @@ class ChunkDecoder:
 
         Args:
             codec: of all chunks.
-            color: RGB (H, W, 3) or gray (H, W) pixels.
+            wanted: RGB or gray pixels, or inputs of models; None takes RGB. A crop that is not
+                inside a frame is left out.
             limits: the largest picture that is decoded.
             workers: pool that lends the process, which waits if it has none free; None starts
                 a process apart.
@@ -53,7 +55,17 @@ class ChunkDecoder:
                 holds no frame back, and MJPEG is PyAV's in any case.
         """
         name = "nvcodec" if decoder == "nvcodec" and codec != "mjpeg" else "pyav"
-        self._job = messages.OpenChunks(codec, color, limits or VideoLimits(), name)
+        wanted = wanted or Wanted()
+        self._job = messages.OpenChunks(
+            codec,
+            wanted.color,
+            limits or VideoLimits(),
+            name,
+            wanted.inputs,
+            astuple(wanted.crop) if wanted.crop else None,
+            wanted.on_device,
+        )
+        self._copies = Copies()
         self._workers = workers
         self._worker: Worker | None = None
         self._stack = AsyncExitStack()
@@ -103,7 +115,7 @@ class ChunkDecoder:
                     raise to_error(answer)
                 assert isinstance(answer, messages.Rows), "frames come before the end of a feed"
                 for row in answer.rows:
-                    frames.append(_own(worker.frame(row)))
+                    frames.append(self._own(worker.frame(row, has_pixels=bool(self._job.color))))
                     worker.free(row)
         except WorkerDied as death:
             raise DecoderFailed(
@@ -122,7 +134,6 @@ class ChunkDecoder:
         self._worker = worker
         return worker
 
-
-def _own(frame: VideoFrame) -> VideoFrame:
-    pixels = None if frame.pixels is None else frame.pixels.copy()
-    return VideoFrame(frame.frame_index, frame.pts_ns, frame.status, pixels)
+    def _own(self, frame: VideoFrame) -> VideoFrame:
+        pixels = None if frame.pixels is None else frame.pixels.copy()
+        return replace(frame, pixels=pixels, inputs=tuple(self._copies.copy(frame.inputs)))

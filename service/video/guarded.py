@@ -15,12 +15,11 @@ from typing import Protocol, TypeAlias
 import av
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from service.errors import DecoderFailed
 from service.preprocess import to_color
 from service.values import FrameStatus
-from service.video.base import ModelInputs
+from service.video.base import ModelInputs, Pixels
 from service.video.inputs import InputConverter
 from service.video.keys import KeyPictures
 from service.video.packets import Progress
@@ -38,7 +37,6 @@ _MOST_PIXELS_OFF = 1e-4
 # After so many failures the rest of a file is PyAV's.
 _MOST_FAILURES = 3
 
-Pixels = NDArray[np.uint8]
 Picture: TypeAlias = Pixels | ModelInputs | av.VideoFrame
 
 

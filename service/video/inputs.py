@@ -23,7 +23,7 @@ from service.preprocess import (
     planes_to_model_input,
     to_model_input,
 )
-from service.video.base import ModelInputs
+from service.video.base import ModelInputs, Pixels
 from service.video.pixels import (
     PixelConverter,
     color_matrix,
@@ -32,13 +32,12 @@ from service.video.pixels import (
     view_planes,
 )
 
-Pixels = NDArray[np.uint8]
 Conversion = tuple[Change, NDArray[np.float64]]
 """From stored luma to levels of gray, and from these and stored color to RGB."""
 
 
 class PictureViews(Protocol):
-    """What `InputConverter` needs of an open video."""
+    """What makes whole frames of the pictures of a video."""
 
     shape: tuple[int, ...]
     """(H, W, 3), upright."""
@@ -46,7 +45,11 @@ class PictureViews(Protocol):
     """Counterclockwise, from the stored pictures to upright ones."""
 
     def view(self, picture: Any) -> Pixels:
-        """Return the RGB pixels of a row, uint8 of `shape`, valid until the next call."""
+        """Return the pixels of a row, uint8 of `shape`, valid until the next call."""
+        ...
+
+    def convert(self, picture: Any, out: Pixels) -> None:
+        """Write the pixels of a row into `out`, uint8 of `shape`."""
         ...
 
 

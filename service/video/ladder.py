@@ -23,10 +23,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.bundle import InputSpec
 from service.decoder_names import AUTO_ORDER
 from service.errors import InvalidVideo
-from service.video.base import Color, VideoLimits
+from service.video.base import StoredFormat, VideoLimits, Wanted
 from service.video.nvdec import find_capability, find_nvdec
 from service.video.packets import Progress
 from service.video.pyav import VideoFile
@@ -34,8 +33,6 @@ from service.video.stretches import Stretch, plan_stretches, refuse_index
 
 if TYPE_CHECKING:  # files that PyAV decodes do without them
     from service.engine.cuda import Stream
-    from service.preprocess import CropRegion
-    from service.video.dali_planes import DaliPlanes
     from service.video.guarded import GuardedFile, PictureSource
     from service.video.inputs import InputConverter
 
@@ -51,25 +48,6 @@ _LEAST_FRAMES = 96
 """Of a stretch: enough that beginning it costs little, few enough that all of it may wait."""
 _MOST_STRETCHES = 256
 """A reader of DALI opens the file once a stretch, before it reads anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is to be made of a file's pictures."""
-
-    color: Color | None = "rgb"
-    """Of whole pictures; None where only `inputs` are wanted."""
-    inputs: tuple[InputSpec, ...] = ()
-    """Of models."""
-    crop: "CropRegion | None" = None
-    """Part of the upright picture that `inputs` show; None takes all of it."""
-    on_device: bool = False
-    """Leave `inputs` on the GPU where a decoder makes them there."""
-
-    @property
-    def has_color(self) -> bool:
-        """Whether anything but gray is wanted."""
-        return self.color == "rgb" or any(one.color == "rgb" for one in self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +176,7 @@ def _open_source(
 
     The third is the stream on which inputs become ready, where they stay on the GPU.
     """
+    from service.engine.cuda import Stream
     from service.preprocess import CropRegion
     from service.video.inputs import InputConverter
 
@@ -209,12 +188,13 @@ def _open_source(
     if name == "nvcodec":
         from service.video.nvcodec import NvcodecSource
 
-        planes = _open_planes(file, inputs, region)
-        if planes is None:
+        if not inputs or not stays_on_gpu(file.stored):
             return NvcodecSource(file, stretches), None, None
-        stream = planes.stream if wanted.on_device else None
-        return NvcodecSource(file, stretches, planes), converter, stream
-    from service.engine.cuda import Stream
+        from service.video.dali_planes import DaliPlanes
+
+        planes = DaliPlanes(file.stored, inputs, region, device="gpu", stream=Stream())
+        hand_over = planes.stream if wanted.on_device else None
+        return NvcodecSource(file, stretches, planes), converter, hand_over
     from service.video.dali import DaliSource
 
     has_gpu = not find_nvdec()
@@ -232,15 +212,10 @@ def _open_source(
     return source, converter, stream
 
 
-def _open_planes(
-    file: VideoFile, inputs: tuple[InputSpec, ...], region: "CropRegion"
-) -> "DaliPlanes | None":
-    """Return what makes inputs on the GPU; None where they are made of whole pictures."""
-    if not inputs or not is_installed("dali"):
-        return None
-    from service.engine.cuda import Stream
-    from service.video import dali_planes
+def stays_on_gpu(stored: StoredFormat) -> bool:
+    """Whether inputs of models are made on the GPU of what `nvcodec` decodes: by DALI."""
+    if not is_installed("dali"):
+        return False
+    from service.video.dali_planes import takes_planes
 
-    if not dali_planes.takes_planes(file.stored):
-        return None
-    return dali_planes.DaliPlanes(file.stored, inputs, region, device="gpu", stream=Stream())
+    return takes_planes(stored)

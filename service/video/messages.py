@@ -42,10 +42,17 @@ class OpenChunks(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """To the worker: decode chunks of a live stream until `Stop`."""
 
     codec: ChunkCodec
-    color: Color
+    color: Color | None
+    """None where only `inputs` are wanted."""
     limits: VideoLimits
     decoder: str = "pyav"
     """pyav or nvcodec."""
+    inputs: tuple[InputSpec, ...] = ()
+    """Made after the full pixels, from `crop`."""
+    crop: tuple[int, int, int, int] | None = None
+    """x, y, width, height in px; None takes all of a frame."""
+    on_device: bool = False
+    """Inputs may stay on the GPU if they are made there."""
 
 
 class Ring(msgspec.Struct, frozen=True, array_like=True, tag=True):

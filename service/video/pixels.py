@@ -72,6 +72,18 @@ class PixelConverter:
         return np.rot90(pixels, self.quarter_turns)
 
 
+def describe_picture(picture: av.VideoFrame) -> StoredFormat:
+    """Return how a picture is stored."""
+    return StoredFormat(
+        picture.format.name,
+        picture.width,
+        picture.height,
+        picture.colorspace,
+        picture.color_range,
+        picture.interlaced_frame,
+    )
+
+
 def make_sample(stored: StoredFormat) -> av.VideoFrame:
     """Return a small picture that is stored alike."""
     sample = av.VideoFrame(2, 2, stored.pixel_format)

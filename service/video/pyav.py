@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from service.errors import InvalidVideo
 from service.values import FrameStatus, VideoInfo
-from service.video.base import Color, StoredFormat, VideoLimits
+from service.video.base import Color, VideoLimits
 from service.video.containers import DECODER, find_video, open_container
 from service.video.contexts import OpenContext, open_pyav
 from service.video.keys import KeyPictures
@@ -27,7 +27,7 @@ from service.video.packets import (
     find_rate_hz,
     index_packets,
 )
-from service.video.pixels import PixelConverter
+from service.video.pixels import PixelConverter, describe_picture
 from service.video.runs import DecodeAgain, DecodeRun
 
 
@@ -106,14 +106,7 @@ class VideoFile:
         """(H, W, 3) or (H, W) of every converted frame."""
         self.quarter_turns = self._converter.quarter_turns
         """Counterclockwise, from the stored grid to `shape`."""
-        self.stored = StoredFormat(
-            first.format.name,
-            first.width,
-            first.height,
-            first.colorspace,
-            first.color_range,
-            first.interlaced_frame,
-        )
+        self.stored = describe_picture(first)
         self.info = VideoInfo(
             width_px=self.shape[1],
             height_px=self.shape[0],

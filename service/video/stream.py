@@ -1,16 +1,21 @@
 """Decodes an H.264, HEVC or MJPEG byte stream that comes in pieces of any size."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import av
-import numpy as np
-from numpy.typing import NDArray
 
+from service.errors import InvalidFrame
 from service.values import FrameStatus
-from service.video.base import ChunkCodec, Color, VideoLimits
+from service.video.base import ChunkCodec, ModelInputs, StoredFormat, VideoLimits, Wanted
 from service.video.contexts import PacketDecoder
-from service.video.pixels import PixelConverter
+from service.video.makers import FrameMaker
+from service.video.pixels import PixelConverter, describe_picture
+
+if TYPE_CHECKING:  # most streams are decoded on the CPU
+    from service.video.dali_planes import DaliPlanes
+    from service.video.nvcodec import DevicePicture
 
 # Packets that may come between a packet and its picture; MJPEG holds none back.
 _HELD_BACK = {"h264": 20, "hevc": 20, "mjpeg": 0}
@@ -23,7 +28,7 @@ _MAX_PENDING_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class StreamFrame:
-    """One picture of a stream before its pixels are converted."""
+    """One picture of a stream before anything is made of it."""
 
     frame_index: int
     """Count of pictures so far, damaged ones among them."""
@@ -31,19 +36,12 @@ class StreamFrame:
     """Time that was given with the chunk in which its packet began."""
     status: FrameStatus
     reason: str
-    picture: av.VideoFrame | None
-    converter: PixelConverter | None = field(repr=False)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(H, W, 3) or (H, W) after conversion."""
-        assert self.converter is not None
-        return self.converter.shape
-
-    def convert(self, out: NDArray[np.uint8]) -> None:
-        """Write the pixels into `out`, uint8 of `shape`."""
-        assert self.converter is not None
-        self.converter.convert(self.picture, out)
+    size: tuple[int, int] = (0, 0)
+    """Width and height, px; zeros without a picture."""
+    picture: Any = None
+    """For `maker`; None where the status has no pixels."""
+    maker: FrameMaker | None = field(default=None, repr=False)
+    """Makes what is wanted of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +60,25 @@ class StreamDecoder:
     """
 
     def __init__(
-        self, codec: ChunkCodec, color: Color, limits: VideoLimits, *, decoder: str = "pyav"
+        self, codec: ChunkCodec, wanted: Wanted, limits: VideoLimits, *, decoder: str = "pyav"
     ) -> None:
-        """Take what comes, and what decodes it: pyav, or nvcodec for streams without B-frames."""
+        """Take what comes and what to make of it.
+
+        Args:
+            codec: of all chunks.
+            wanted: what `StreamFrame.maker` makes; a crop that is not inside a frame is left out.
+            limits: the largest picture that is decoded.
+            decoder: pyav, or nvcodec for streams without B-frames.
+        """
         self._codec = codec
-        self._color: Color = color
+        self._wanted = wanted
         self._limits = limits
         self._parser = _open_pyav(codec, limits)
         self._decoder: PacketDecoder = self._parser
         self._wants_gpu = decoder == "nvcodec"
-        self._converter: PixelConverter | None = None
+        self._maker: FrameMaker | None = None
+        self._size = (0, 0)  # of the pictures that it takes
+        self._on_gpu: _OnGpu | None = None
         self._frames = 0
         self._corrupt = 0
         self._message = ""
@@ -127,6 +134,7 @@ class StreamDecoder:
 
     def _open_gpu(self, key_frame: bytes) -> None:
         """Go over to the GPU, as soon as PyAV has shown what the pictures are like."""
+        from service.video.ladder import stays_on_gpu
         from service.video.nvcodec import NvcodecContext
 
         look = _open_pyav(self._codec, self._limits)
@@ -136,13 +144,17 @@ class StreamDecoder:
             return
         for picture in pictures[:1]:
             self._wants_gpu = False
+            stored = describe_picture(picture)
+            if self._wanted.inputs and stays_on_gpu(stored):
+                self._on_gpu, self._maker = _OnGpu(stored), None
             self._decoder = NvcodecContext(
                 self._codec,
                 self._limits,
-                pixel_format=picture.format.name,
-                matrix=picture.colorspace,
-                color_range=picture.color_range,
+                pixel_format=stored.pixel_format,
+                matrix=stored.matrix,
+                color_range=stored.color_range,
                 is_live=True,
+                stream=self._on_gpu.stream if self._on_gpu else None,
             )
 
     def _decode(self, packet: av.Packet | None) -> Iterator[StreamFrame]:
@@ -155,13 +167,14 @@ class StreamDecoder:
             return
         except RuntimeError as error:  # the session on the GPU is lost
             self._decoder = _open_pyav(self._codec, self._limits)
+            self._on_gpu = self._maker = None
             self._waiting.clear()
             self._note(f"nvcodec failed ({error}); PyAV goes on from the next key frame")
             return
         for picture in pictures:
             yield self._frame(picture)
 
-    def _frame(self, picture: av.VideoFrame) -> StreamFrame:
+    def _frame(self, picture: Any) -> StreamFrame:
         number = picture.opaque[0] if picture.opaque else -1
         index, pts_ns = self._frames, self._waiting.pop(number, self._pts_ns)
         self._frames += 1
@@ -173,10 +186,26 @@ class StreamDecoder:
         if self._suspect > 0:
             self._suspect -= 1
             reason = "is damaged, or refers to a frame that is"
-            return StreamFrame(index, pts_ns, FrameStatus.CORRUPT, reason, None, None)
-        if self._converter is None or not self._converter.takes(picture):
-            self._converter = PixelConverter(self._color, picture.width, picture.height, 0)
-        return StreamFrame(index, pts_ns, FrameStatus.OK, "", picture, self._converter)
+            return StreamFrame(index, pts_ns, FrameStatus.CORRUPT, reason)
+        size = (picture.width, picture.height)
+        if self._maker is None or size != self._size:
+            self._maker, self._size = self._open_maker(size), size
+        if self._on_gpu is not None:
+            picture = self._on_gpu.make(picture)
+        return StreamFrame(index, pts_ns, FrameStatus.OK, "", size, picture, self._maker)
+
+    def _open_maker(self, size: tuple[int, int]) -> FrameMaker:
+        wanted = self._wanted
+        pixels = PixelConverter(wanted.color or "rgb", *size, 0)
+        stream = self._on_gpu.stream if self._on_gpu and wanted.on_device else None
+        try:
+            maker = FrameMaker(pixels, wanted, stream)
+        except InvalidFrame:  # whoever takes the frame says so
+            wanted = replace(wanted, crop=None)
+            maker = FrameMaker(pixels, wanted, stream)
+        if self._on_gpu is not None:
+            self._on_gpu.open(size, wanted)
+        return maker
 
     def _give_up(self, end: int) -> None:
         for number in [one for one in self._waiting if one < end]:
@@ -188,6 +217,31 @@ class StreamDecoder:
         self._suspect = _MAX_SUSPECT
         self._corrupt += 1
         self._message = self._message or message
+
+
+class _OnGpu:
+    """Makes inputs of pictures that a decoder left in the GPU's memory."""
+
+    def __init__(self, stored: StoredFormat) -> None:
+        from service.engine.cuda import Stream
+
+        self._stored = stored
+        self._planes: DaliPlanes | None = None
+        self.stream = Stream()
+        """On which pictures come and inputs become ready."""
+
+    def open(self, size: tuple[int, int], wanted: Wanted) -> None:
+        """Get ready for pictures of a size, in px."""
+        from service.preprocess import CropRegion
+        from service.video.dali_planes import DaliPlanes
+
+        stored = replace(self._stored, width_px=size[0], height_px=size[1])
+        region = wanted.crop or CropRegion(0, 0, *size)
+        self._planes = DaliPlanes(stored, wanted.inputs, region, device="gpu", stream=self.stream)
+
+    def make(self, picture: "DevicePicture") -> ModelInputs:
+        assert self._planes is not None, "it is opened for the first picture"
+        return self._planes.make([picture.nv12])[0]
 
 
 def _open_pyav(codec: ChunkCodec, limits: VideoLimits) -> av.VideoCodecContext:

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from service.errors import EthostreamError
 from service.values import FrameStatus
 from service.video import messages
-from service.video.ladder import Wanted, open_file
+from service.video.base import Wanted
+from service.video.ladder import open_file
+from service.video.makers import FrameMaker
 from service.video.messages import WorkerEnd
 from service.video.pyav import VideoFile
 from service.video.ring import FrameRing, Shapes
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from service.preprocess import CropRegion
     from service.video.device_ring import DeviceRing, DeviceWriter
     from service.video.guarded import GuardedFile
-    from service.video.inputs import InputConverter, PictureViews
 
 # The server is told this often that a job without frames (indexing, skipping) goes on.
 _BEAT_S = 0.5
@@ -117,22 +118,17 @@ class _Worker:
         self._send(messages.Done())
 
     def _read_file(self, job: messages.OpenFile) -> None:
+        wanted = _wanted(job)
         opened = open_file(
             Path(job.path),
-            Wanted(job.color, job.inputs, _crop(job) if job.crop else None, job.on_device),
+            wanted,
             decoder=job.decoder,
             limits=job.limits,
             threads=job.threads,
             progress=self._progress,
         )
         video = opened.video
-        inputs = _open_inputs(job, video)
-        writer = None
-        if opened.hand_over is not None and inputs is not None:
-            from service.video.device_ring import DeviceWriter  # most files need no GPU
-
-            writer = DeviceWriter(inputs, opened.hand_over)
-        shapes = ((video.shape,) if job.color else ()) + (inputs.shapes if inputs else ())
+        maker = FrameMaker(video, wanted, opened.hand_over)
         limits = _share_limits(job, video)
         lengths = np.diff(limits)
         self._send(
@@ -148,16 +144,7 @@ class _Worker:
         for row in rows:
             slot, size = -1, (0, 0)
             if row.picture is not None:
-                size = upright
-                slot, ring = self._take_slot(shapes, writer)
-                if isinstance(ring, FrameRing):
-                    outs = ring.views(slot, shapes)
-                    if job.color:
-                        video.convert(row.picture, outs[0])
-                    if inputs is not None:
-                        inputs.convert(row.picture, outs[1:] if job.color else outs)
-                elif writer is not None:
-                    writer.put(row.picture, ring.views(slot, shapes))
+                slot, size = self._put(row.picture, maker), upright
             self._send_row(row.frame_index, row.pts_ns, row.status, slot, size, row.reason)
             if is_first:
                 is_first = False
@@ -172,7 +159,7 @@ class _Worker:
         return message
 
     def _read_chunks(self, job: messages.OpenChunks) -> None:
-        decoder = StreamDecoder(job.codec, job.color, job.limits, decoder=job.decoder)
+        decoder = StreamDecoder(job.codec, _wanted(job), job.limits, decoder=job.decoder)
         while True:
             signal.alarm(0)
             message = self._channel.receive()
@@ -184,10 +171,8 @@ class _Worker:
                 signal.alarm(_HANG_S)
                 for frame in decoder.feed(message.data, message.pts_ns, last=message.last):
                     slot, size = -1, (0, 0)
-                    if frame.picture is not None:
-                        slot, outs = self._take_views((frame.shape,))
-                        frame.convert(outs[0])
-                        size = (frame.shape[1], frame.shape[0])
+                    if frame.maker is not None:
+                        slot, size = self._put(frame.picture, frame.maker), frame.size
                     self._send_row(
                         frame.frame_index, frame.pts_ns, frame.status, slot, size, frame.reason
                     )
@@ -201,9 +186,20 @@ class _Worker:
 
             crop = _crop(job)
             arrays += [to_model_input(pixels, spec, crop)[0] for spec in job.inputs]
-        slot, outs = self._take_views(tuple(one.shape for one in arrays))
-        for out, array in zip(outs, arrays, strict=True):
+        shapes = tuple(one.shape for one in arrays)
+        slot, ring = self._take_slot(shapes, None)
+        assert isinstance(ring, FrameRing), "memory of the GPU comes only where it is asked for"
+        for out, array in zip(ring.views(slot, shapes), arrays, strict=True):
             out[:] = array
+        return slot
+
+    def _put(self, picture: Any, maker: FrameMaker) -> int:
+        """Make what is wanted of a picture in a slot, whose number is returned."""
+        slot, ring = self._take_slot(maker.shapes, maker.writer)
+        if isinstance(ring, FrameRing):
+            maker.make(picture, ring.views(slot, maker.shapes))
+        elif maker.writer is not None:
+            maker.writer.put(picture, ring.views(slot, maker.shapes))
         return slot
 
     def _send_row(
@@ -248,14 +244,8 @@ class _Worker:
         while (message := self._channel.receive_waiting()) is not None:
             self._handle(message)
 
-    def _take_views(self, shapes: Shapes) -> tuple[int, tuple[NDArray[np.uint8], ...]]:
-        """Wait for a slot, and return its arrays, too."""
-        slot, ring = self._take_slot(shapes)
-        assert isinstance(ring, FrameRing), "memory of the GPU comes only where it is asked for"
-        return slot, ring.views(slot, shapes)
-
     def _take_slot(
-        self, shapes: Shapes, writer: "DeviceWriter | None" = None
+        self, shapes: Shapes, writer: "DeviceWriter | None"
     ) -> "tuple[int, FrameRing | DeviceRing]":
         """Wait for a slot that the server is done with.
 
@@ -263,7 +253,7 @@ class _Worker:
             shapes: of the arrays that it holds.
             writer: writes to the GPU, where slots may be there.
         """
-        if self._ring is None or shapes != self._shapes:
+        if self._ring is None or shapes != self._shapes or writer is not self._writer:
             self._ring, self._shapes, self._writer = None, shapes, writer
             self._send(messages.NeedRing(shapes, on_device=writer is not None))
         while self._ring is None or not self._free:
@@ -294,12 +284,8 @@ class _Worker:
             os.close(descriptor)
 
 
-def _open_inputs(job: messages.OpenFile, video: "PictureViews") -> "InputConverter | None":
-    if not job.inputs:
-        return None
-    from service.video.inputs import InputConverter  # with OpenCV, which full frames need not
-
-    return InputConverter(video, job.inputs, _crop(job))
+def _wanted(job: messages.OpenFile | messages.OpenChunks) -> Wanted:
+    return Wanted(job.color, job.inputs, _crop(job), job.on_device)
 
 
 def _share_limits(job: messages.OpenFile, video: "VideoFile | GuardedFile") -> NDArray[np.int64]:
@@ -321,10 +307,12 @@ def _return_memory() -> None:
         trim(0)
 
 
-def _crop(job: messages.OpenFile) -> "CropRegion | None":
-    from service.preprocess import CropRegion
+def _crop(job: messages.OpenFile | messages.OpenChunks) -> "CropRegion | None":
+    if job.crop is None:
+        return None
+    from service.preprocess import CropRegion  # with OpenCV, which whole frames need not
 
-    return CropRegion(*job.crop) if job.crop is not None else None
+    return CropRegion(*job.crop)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
+from service.dynamic_crop import DynamicCrop
 from service.engine import FakeEngine
-from service.errors import FrameOutOfOrder, InvalidRequest
+from service.engine.device import DeviceRows
+from service.errors import FrameOutOfOrder, InvalidFrame, InvalidRequest
 from service.frames import EncodedFrame, ReadFrame
 from service.outcomes import LiveAnswer, LiveBehavior, LiveTrigger, Outcome
 from service.prediction import Prediction
+from service.preprocess import CropRegion, to_model_input
 from service.repository import Selection
 from service.scheduler import Graph
 from service.session import LiveSession
@@ -29,7 +32,11 @@ from service.triggers import (
     ValueRange,
 )
 from service.values import BehaviorStatus
-from tests.service.conftest import CENTERED
+from service.video import ChunkDecoder
+from service.video.base import Wanted
+from tests.service.conftest import CENTERED, OnDevice
+from tests.service.video.barcode import read_barcode
+from tests.service.video.corpus import write_video
 
 
 def raw(index: int, *, x: int = 20, y: int = 10, size: tuple[int, int] = (96, 64), **changes):
@@ -267,6 +274,84 @@ async def test_a_bad_frame_costs_only_itself(
     assert [one.answer.frame_index for one in behaviors] == list(range(6))
     assert behaviors[3].answer.status is BehaviorStatus.NO_FRAME
     assert behaviors[4].answer.status is BehaviorStatus.OK
+
+
+def read_into_inputs(session: LiveSession, index: int, **changes) -> ReadFrame:
+    """The frame `raw` as a decoder of encoded streams makes it for the session."""
+    frame, wanted = raw(index, **changes), session.wanted
+    pixels = np.frombuffer(frame.data, np.uint8).reshape(frame.height_px, frame.width_px)
+    try:
+        inputs = tuple(to_model_input(pixels, one, wanted.crop)[0] for one in wanted.inputs)
+    except InvalidFrame:  # decoders leave a crop out that is not inside
+        inputs = tuple(to_model_input(pixels, one)[0] for one in wanted.inputs)
+    size = (frame.width_px, frame.height_px)
+    return ReadFrame(index, frame.capture_time_ns, 0, None, inputs, size)
+
+
+@pytest.mark.parametrize("crop", [None, CropRegion(8, 4, 60, 40)])
+async def test_inputs_that_a_decoder_made_are_answered_as_pixels_are(
+    open_session, pose_bundle, behavior_bundle, crop
+):
+    bundles = (pose_bundle, behavior_bundle())
+    places = [20 + 2 * index for index in range(12)]
+    frames = [raw(index, x=x) for index, x in enumerate(places)]
+    expected, expected_behaviors = await run(open_session(*bundles, crop=crop), frames)
+    session = open_session(*bundles, crop=crop)
+    assert session.wanted.color is None
+    frames = [read_into_inputs(session, index, x=x) for index, x in enumerate(places)]
+    outcomes, behaviors = await run(session, frames)
+    for one, other in zip(outcomes, expected, strict=True):
+        ((_, poses),), ((_, others),) = one.poses, other.poses
+        assert np.array_equal(poses.keypoints_xy, others.keypoints_xy)
+    for one, other in zip(behaviors, expected_behaviors, strict=True):
+        assert one.answer.status == other.answer.status
+        assert np.array_equal(one.answer.probabilities, other.answer.probabilities)
+
+
+async def test_inputs_of_another_size_or_crop_are_refused_as_pixels_are(open_session, pose_bundle):
+    session = open_session(pose_bundle)
+    sizes = [(96, 64), (48, 32), (96, 64)]
+    frames = [read_into_inputs(session, index, size=size) for index, size in enumerate(sizes)]
+    outcomes, _ = await run(session, frames)
+    assert [one.kind for one in outcomes] == ["result", "error", "result"]
+    assert "48x32 px, but the stream began with 96x64" in outcomes[1].reason
+    session = open_session(pose_bundle, crop=CropRegion(90, 0, 20, 20))
+    outcomes, _ = await run(session, [read_into_inputs(session, 0)])
+    assert "the crop 20x20 at (90, 0) px is not inside the 96x64 frame" in outcomes[0].reason
+
+
+async def test_a_crop_that_follows_the_animal_takes_whole_frames(open_session, pose_bundle):
+    session = open_session(pose_bundle, dynamic_crop=DynamicCrop())
+    assert session.wanted == Wanted("rgb")
+    session.finish()
+
+
+async def test_chunks_that_a_gpu_decodes_stay_there_up_to_the_engine(
+    emulate_gpu, tmp_path, scheduler, pose_bundle, open_session
+):
+    emulate_gpu()
+    path = write_video(
+        tmp_path / "camera.h264", frames=20, size=(96, 64), options={"bf": "0"}, format="h264"
+    )
+    seen = []
+    for decoder in ("pyav", "nvcodec"):
+        if decoder == "nvcodec":
+            graph = pose_bundle.graphs["pose"]
+            graph.engine = OnDevice(graph.engine)
+        session = open_session(pose_bundle)
+        assert session.wanted.on_device is (decoder == "nvcodec")
+        chunks = ChunkDecoder("h264", wanted=session.wanted, decoder=decoder)
+        decoded = (await chunks.feed(path.read_bytes())).frames + (await chunks.flush()).frames
+        frames = [
+            ReadFrame(index, 0, 0, None, one.inputs, (one.width_px, one.height_px))
+            for index, one in enumerate(decoded)
+        ]
+        outcomes, _ = await run(session, frames)
+        seen.append([one.poses[0][1].keypoints_xy for one in outcomes])
+    assert len(seen[0]) == 20
+    assert graph.engine.seen == {DeviceRows}
+    assert [read_barcode(one[..., 0]) for one in graph.engine.looked_at] == list(range(20))
+    np.testing.assert_array_equal(*seen)
 
 
 async def test_a_frame_out_of_order_is_not_accepted_and_loses_nothing(open_session, pose_bundle):

@@ -3,13 +3,17 @@ import os
 import signal
 from collections import Counter
 
+import av
 import cv2
 import numpy as np
 import pytest
 
+from service.bundle import InputSpec
 from service.errors import DecoderFailed, FrameTooLarge
+from service.preprocess import CropRegion
 from service.values import FrameStatus
 from service.video import ChunkDecoder, DecodeWorkers, VideoLimits
+from service.video.base import Wanted
 
 SETTINGS = {
     "h264": {"codec": "libx264", "options": {"tune": "zerolatency", "g": "10"}},
@@ -75,10 +79,69 @@ async def test_a_damaged_stream_goes_on(streams, read_number):
 
 async def test_a_stream_that_changes_size_is_followed(streams, make_video, tmp_path, read_number):
     larger = make_video(tmp_path / "b.h264", frames=8, size=(128, 96), **SETTINGS["h264"])
-    decoder = ChunkDecoder("h264", color="gray")
+    decoder = ChunkDecoder("h264", wanted=Wanted("gray"))
     frames, _ = await decode(decoder, streams["h264"] + larger.read_bytes(), 5000)
     assert [one.pixels.shape for one in frames] == [(64, 96)] * 30 + [(96, 128)] * 8
     assert [read_number(one.pixels) for one in frames] == [*range(30), *range(8)]
+
+
+GRAY = InputSpec(width_px=64, height_px=48, color="gray", fit="stretch")
+COLOR = InputSpec(width_px=40, height_px=32, color="rgb", fit="letterbox")
+
+
+@pytest.mark.parametrize("crop", [None, CropRegion(10, 8, 80, 50), CropRegion(11, 3, 45, 40)])
+@pytest.mark.parametrize("codec", SETTINGS)
+async def test_inputs_of_models_are_those_of_the_same_video_in_a_file(
+    make_video, tmp_path, codec, crop
+):
+    path = make_video(tmp_path / "a.mkv", frames=12, **SETTINGS[codec])
+    async with DecodeWorkers(1) as workers:
+        wanted = Wanted(None, (GRAY, COLOR), crop)
+        decoder = ChunkDecoder(codec, wanted=wanted, workers=workers)
+        frames, corrupt = await decode(decoder, read_stream(path, codec), 600)
+        reader = workers.open(path, color=None, inputs=(GRAY, COLOR), crop=crop)
+        async with reader as rows:
+            expected = [tuple(one.copy() for one in row.inputs) async for row in rows]
+    assert corrupt == 0
+    assert len(frames) == len(expected) == 12
+    for frame, others in zip(frames, expected, strict=True):
+        assert (frame.pixels, frame.width_px, frame.height_px) == (None, 96, 64)
+        for one, other in zip(frame.inputs, others, strict=True):
+            assert np.array_equal(one, other)
+
+
+def read_stream(path, codec: str) -> bytes:
+    """Return the packets of a file as a camera sends them."""
+    with av.open(str(path)) as container:
+        packets = [one for one in container.demux(video=0) if one.size]
+        if codec != "mjpeg":
+            change = av.BitStreamFilterContext(f"{codec}_mp4toannexb", container.streams.video[0])
+            packets = [one for packet in packets for one in change.filter(packet)]
+        return b"".join(map(bytes, packets))
+
+
+async def test_inputs_belong_to_the_caller(streams, read_number):
+    decoder = ChunkDecoder("mjpeg", wanted=Wanted(None, (GRAY,)))
+    frames, _ = await decode(decoder, streams["mjpeg"], 3000)
+    assert [read_number(one.inputs[0][..., 0]) for one in frames] == list(range(30))
+
+
+async def test_inputs_of_a_stream_that_changes_size_are_as_large_and_say_so(
+    streams, make_video, tmp_path, read_number
+):
+    larger = make_video(tmp_path / "b.h264", frames=8, size=(128, 96), **SETTINGS["h264"])
+    decoder = ChunkDecoder("h264", wanted=Wanted(None, (GRAY,)))
+    frames, _ = await decode(decoder, streams["h264"] + larger.read_bytes(), 5000)
+    assert [(one.width_px, one.height_px) for one in frames] == [(96, 64)] * 30 + [(128, 96)] * 8
+    assert {one.inputs[0].shape for one in frames} == {(48, 64, 1)}
+    assert [read_number(one.inputs[0][..., 0]) for one in frames] == [*range(30), *range(8)]
+
+
+async def test_a_crop_outside_the_pictures_is_left_to_whoever_takes_them(streams):
+    wanted = Wanted(None, (GRAY,), CropRegion(90, 0, 20, 20))
+    frames, corrupt = await decode(ChunkDecoder("h264", wanted=wanted), streams["h264"], 5000)
+    assert (len(frames), corrupt) == (30, 0)
+    assert {(one.status, one.width_px) for one in frames} == {(FrameStatus.OK, 96)}
 
 
 async def test_a_damaged_jpeg_costs_no_other_picture(streams, read_number):

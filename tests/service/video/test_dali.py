@@ -14,8 +14,9 @@ from service.bundle import InputSpec
 from service.errors import DecoderFailed
 from service.preprocess import CropRegion, to_model_input
 from service.values import FrameStatus
+from service.video.base import Wanted
 from service.video.guarded import GuardedFile
-from service.video.ladder import Wanted, open_file
+from service.video.ladder import open_file
 from service.video.pyav import VideoFile
 from service.video.stretches import Stretch, plan_stretches
 from tests.service.video.damage import damage_packet

@@ -17,7 +17,8 @@ import pytest
 from service.bundle import InputSpec
 from service.engine.device import DeviceArray, DeviceCopies
 from service.values import FrameStatus, VideoFrame
-from service.video import DecodeWorkers
+from service.video import ChunkDecoder, DecodeWorkers
+from service.video.base import Wanted
 from tests.service.video.damage import damage_packet
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed; run `uv sync --extra dali`")
@@ -151,6 +152,58 @@ async def test_what_follows_a_session_that_ended_is_brought_to_the_gpu(
     assert shown(rows, read_number) == [(one, one, one) for one in range(FRAMES)]
     assert {kind for *_, kind in rows} == {DeviceArray}
     assert "were decoded by PyAV: nvcodec 0.0 (gpu) failed" in message
+
+
+@pytest.fixture
+def camera(tmp_path, make_video) -> bytes:
+    """A camera's stream without B-frames."""
+    path = tmp_path / "stream.h264"
+    options = {"bf": "0", "g": "12"}
+    make_video(path, frames=60, size=SIZE, options=options, format="h264")
+    return path.read_bytes()
+
+
+async def read_chunks(data: bytes, *, on_device: bool = True) -> list[VideoFrame]:
+    wanted = Wanted(None, (SPEC, COLOR), on_device=on_device)
+    decoder = ChunkDecoder("h264", wanted=wanted, decoder="nvcodec")
+    frames = []
+    for place in range(0, len(data), 700):
+        frames += (await decoder.feed(data[place : place + 700])).frames
+    return frames + (await decoder.flush()).frames
+
+
+def shown_in(frames: list[VideoFrame], read_number) -> list[tuple[int | None, int | None]]:
+    own = [[np.asarray(one.to_host()) for one in frame.inputs] for frame in frames]
+    return [(read_number(gray[..., 0]), read_number(rgb)) for gray, rgb in own]
+
+
+async def test_chunks_of_a_live_stream_stay_on_the_gpu_too(emulate_gpu, camera, read_number):
+    emulate_gpu()
+    frames = await read_chunks(camera)
+    assert {type(one) for frame in frames for one in frame.inputs} == {DeviceArray}
+    assert shown_in(frames, read_number) == [(one, one) for one in range(60)]
+    for frame, other in zip(frames, await read_chunks(camera, on_device=False), strict=True):
+        assert (frame.width_px, frame.height_px) == SIZE
+        for one, expected in zip(frame.inputs, other.inputs, strict=True):
+            assert isinstance(expected, np.ndarray)
+            assert np.array_equal(one.to_host(), expected)
+
+
+async def test_a_live_stream_goes_on_through_the_host_where_its_session_ends(
+    emulate_gpu, camera, read_number, monkeypatch
+):
+    emulate_gpu()
+    monkeypatch.setenv("EMULATED_NVCODEC_FAILS_AT", "20")
+    frames = [one for one in await read_chunks(camera) if one.status is FrameStatus.OK]
+    kinds = [type(one.inputs[0]) for one in frames]
+    assert kinds == sorted(kinds, key=lambda kind: kind is np.ndarray)
+    on_gpu = kinds.index(np.ndarray)
+    assert 10 < on_gpu <= 20
+    assert shown_in(frames[:on_gpu], read_number) == [(one, one) for one in range(on_gpu)]
+    rest = [
+        (read_number(a[..., 0]), read_number(b)) for a, b in (f.inputs for f in frames[on_gpu:])
+    ]
+    assert rest == [(one, one) for one in range(24, 60)]
 
 
 async def test_frames_come_through_the_host_where_the_gpu_cannot_share(

@@ -7,8 +7,9 @@ import pytest
 from service.bundle import InputSpec
 from service.errors import InvalidVideo
 from service.video import ladder
+from service.video.base import Wanted
 from service.video.guarded import GuardedFile
-from service.video.ladder import Wanted, open_file, refuse
+from service.video.ladder import open_file, refuse
 from service.video.nvdec import Capability, find_nvdec
 from service.video.pyav import VideoFile
 

@@ -15,9 +15,9 @@ import pytest
 from service.errors import DecoderFailed, FrameTooLarge
 from service.values import FrameStatus
 from service.video import ChunkDecoder
-from service.video.base import VideoLimits
+from service.video.base import VideoLimits, Wanted
 from service.video.guarded import GuardedFile
-from service.video.ladder import Wanted, open_file
+from service.video.ladder import open_file
 from service.video.nvcodec import NvcodecContext, NvcodecSource
 from service.video.nvdec import find_nvdec
 from service.video.pyav import VideoFile
@@ -141,18 +141,24 @@ def feed(decoder: StreamDecoder, data: bytes) -> list[StreamFrame]:
     return [*seen, *decoder.feed(b"", 5, last=True)]
 
 
+def make(frame: StreamFrame) -> np.ndarray:
+    (shape,) = frame.maker.shapes
+    pixels = np.empty(shape, np.uint8)
+    frame.maker.make(frame.picture, (pixels,))
+    return pixels
+
+
 def test_a_live_stream_is_decoded_as_pyav_does(camera, emulate, read_number):
     library = emulate()
-    ours = feed(StreamDecoder("h264", "rgb", VideoLimits(), decoder="nvcodec"), camera)
-    theirs = feed(StreamDecoder("h264", "rgb", VideoLimits()), camera)
+    ours = feed(StreamDecoder("h264", Wanted(), VideoLimits(), decoder="nvcodec"), camera)
+    theirs = feed(StreamDecoder("h264", Wanted(), VideoLimits()), camera)
     assert library.sessions == 1
     assert [frame.frame_index for frame in ours] == list(range(FRAMES))
     for our, their in zip(ours, theirs, strict=True):
         assert (our.status, our.pts_ns) == (FrameStatus.OK, their.pts_ns)
         assert our.picture.format.name == "nv12"
-        pixels = np.empty(our.shape, np.uint8), np.empty(our.shape, np.uint8)
-        our.convert(pixels[0])
-        their.convert(pixels[1])
+        assert our.size == their.size
+        pixels = make(our), make(their)
         assert read_number(pixels[0]) == our.frame_index
         assert np.abs(pixels[0].astype(int) - pixels[1]).max() <= 3
 
@@ -161,13 +167,11 @@ def test_pyav_goes_on_from_the_next_key_frame_where_a_live_session_ends(
     camera, emulate, read_number
 ):
     emulate(fails_at=20)
-    decoder = StreamDecoder("h264", "gray", VideoLimits(), decoder="nvcodec")
+    decoder = StreamDecoder("h264", Wanted("gray"), VideoLimits(), decoder="nvcodec")
     shown = []
     for frame in feed(decoder, camera):
         if frame.status is FrameStatus.OK:
-            pixels = np.empty(frame.shape, np.uint8)
-            frame.convert(pixels)
-            shown.append(read_number(pixels))
+            shown.append(read_number(make(frame)))
     assert shown[-36:] == list(range(24, FRAMES))
     assert shown[:-36] == list(range(len(shown) - 36)), "what the session held is lost with it"
     assert len(shown) > 36 + 10
