@@ -43,8 +43,8 @@ _SESSIONS = (1, 2, 4, 7)
 _LENGTHS = {"640x480": (150, 8), "1920x1080": (60, 12)}
 _SHARED = "pyav shared"
 """One file, its stretches decoded by as many processes as threads may be used."""
-_STAYING = "dali, staying"
-"""Inputs stay in the GPU's memory, where engines take them; others come to the host."""
+_STAYING = ", staying"
+"""Ends the name of a decoder whose inputs stay in the GPU's memory, where engines take them."""
 
 Row = dict[str, object]
 Decoder = tuple[str, int]
@@ -131,7 +131,7 @@ def _measure_file(path: Path, spec: InputSpec, arguments: argparse.Namespace) ->
         yield from _measure(path, spec, threads, {**bare, **ours}, arguments.turns)
     taken = [name for name in AUTO_ORDER if name != "pyav" and _takes(name, path, spec)]
     if taken:
-        kinds = [*taken, _STAYING] if "dali" in taken else taken
+        kinds = [*taken, *(f"{name}{_STAYING}" for name in taken)]
         ours = {(name, n): partial(_ours, name, n) for name in kinds for n in _SESSIONS}
         yield from _measure(path, spec, os.cpu_count() or 1, {**bare, **ours}, arguments.turns)
 
@@ -193,7 +193,7 @@ async def _ours_async(
             color=None,
             inputs=(spec,),
             frame_limit=frame_limit,
-            on_device=decoder == _STAYING,
+            on_device=decoder.endswith(_STAYING),
         ) as reader:
             async for frame in reader:
                 frames += 1
@@ -202,7 +202,7 @@ async def _ours_async(
 
     each = max(1, threads // sessions) if decoder == "pyav" else 1
     processes = threads if decoder == _SHARED else 1
-    name = {_SHARED: "pyav", _STAYING: "dali"}.get(decoder, decoder)
+    name = "pyav" if decoder == _SHARED else decoder.removesuffix(_STAYING)
     async with DecodeWorkers(sessions, processes=processes, threads=each, decoder=name) as workers:
         # So many frames that each process of a shared file decodes one.
         await asyncio.gather(*(read(1 if processes == 1 else None) for _ in range(sessions)))
