@@ -105,9 +105,10 @@ class FramePreparer:
 
     def _take_inputs(self, frame: ReadFrame, begun: float) -> PreparedFrame:
         crops = self._choose_crops(frame, frame.size)
-        keys = self._keys(crops)
-        placements = [place(*frame.size, spec, crop) for spec, crop in keys]
-        made = dict(zip(keys, zip(frame.inputs, placements, strict=True), strict=True))
+        made = {
+            (spec, crop): (array, place(*frame.size, spec, crop))
+            for (spec, crop), array in zip(self._keys(crops), frame.inputs, strict=True)
+        }
         return self._prepared(made, frame.size, crops, begun, begun)
 
     async def _prepare_jpeg(

@@ -58,11 +58,20 @@ def make_input(frames: Any, spec: InputSpec, region: CropRegion) -> Any:
     Returns:
         (F, h, w, C) of the input's size.
     """
-    end_x, end_y = region.x_px + region.width_px, region.y_px + region.height_px
-    frames = frames[:, region.y_px : end_y, region.x_px : end_x]
+    frames = cut_region(frames, region)
     if spec.color == "gray":
         frames = to_gray(frames)
     return pad_content(resize_content(frames, spec, region), spec, region)
+
+
+def cut_region(pictures: Any, region: CropRegion) -> Any:
+    """Return a part of pictures of any layout."""
+    return fn.slice(
+        pictures,
+        start=(region.y_px, region.x_px),
+        shape=(region.height_px, region.width_px),
+        axis_names="HW",
+    )
 
 
 def resize_content(pictures: Any, spec: InputSpec, region: CropRegion) -> Any:

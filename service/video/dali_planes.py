@@ -19,6 +19,7 @@ from service.preprocess import CropRegion, region_of_color
 from service.video.base import ModelInputs, StoredFormat
 from service.video.dali_graph import (
     Device,
+    cut_region,
     pad_content,
     resize_content,
     run_on,
@@ -106,7 +107,7 @@ def _make(nv12: Any, stored: StoredFormat, spec: InputSpec, region: CropRegion) 
         return pad_content(_to_color(*small, like, spec), spec, region)
     u_v = _cut(nv12, height_px, CropRegion(0, 0, width_px // 2, height_px // 2), width_px // 2, 2)
     u_v = fn.resize(u_v, resize_x=width_px, resize_y=height_px, interp_type=types.INTERP_NN)
-    whole = _to_color(luma, _crop(u_v, region), like, spec)
+    whole = _to_color(luma, cut_region(u_v, region), like, spec)
     return pad_content(resize_content(whole, spec, region), spec, region)
 
 
@@ -115,12 +116,7 @@ def _cut(nv12: Any, first: int, region: CropRegion, width_px: int, channels: int
     first += region.y_px
     rows = nv12[first : first + region.height_px]
     rows = fn.reshape(rows, shape=(region.height_px, width_px, channels), layout="HWC")
-    return rows[:, region.x_px : region.x_px + region.width_px]
-
-
-def _crop(pictures: Any, region: CropRegion) -> Any:
-    end_x, end_y = region.x_px + region.width_px, region.y_px + region.height_px
-    return pictures[region.y_px : end_y, region.x_px : end_x]
+    return cut_region(rows, CropRegion(region.x_px, 0, region.width_px, region.height_px))
 
 
 def _to_color(luma: Any, u_v: Any, like: av.VideoFrame, spec: InputSpec) -> Any:

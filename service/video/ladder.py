@@ -214,7 +214,7 @@ def _open_source(
 
 def stays_on_gpu(stored: StoredFormat) -> bool:
     """Whether inputs of models are made on the GPU of what `nvcodec` decodes: by DALI."""
-    if not is_installed("dali"):
+    if find_nvdec() or not is_installed("dali"):
         return False
     from service.video.dali_planes import takes_planes
 

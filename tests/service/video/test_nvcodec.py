@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 
+from service.bundle import InputSpec
 from service.errors import DecoderFailed, FrameTooLarge
 from service.values import FrameStatus
 from service.video import ChunkDecoder
@@ -26,6 +27,7 @@ from service.video.stretches import plan_stretches
 from tests.service.video.emulated_worker.PyNvVideoCodec import Library
 
 FRAMES = 60
+GRAY = InputSpec(width_px=64, height_px=48, color="gray", fit="stretch")
 CODECS = {
     "h264.mp4": {"codec": "libx264", "options": {"bf": "3", "g": "12"}},
     "h264.ts": {"codec": "libx264", "options": {"bf": "2", "g": "12"}},
@@ -217,8 +219,10 @@ def test_the_gpu_gives_every_frame_under_its_own_number(files, read_number, name
 
 
 @pytest.mark.skipif(not find_nvdec(), reason="there is a GPU")
-async def test_a_live_stream_for_which_it_was_asked_in_vain_is_an_error(camera):
-    decoder = ChunkDecoder("h264", decoder="nvcodec")
+@pytest.mark.parametrize("inputs", [(), (GRAY,)])
+async def test_a_live_stream_for_which_it_was_asked_in_vain_is_an_error(camera, inputs):
+    wanted = Wanted(None if inputs else "rgb", inputs, on_device=True)
+    decoder = ChunkDecoder("h264", wanted=wanted, decoder="nvcodec")
     with pytest.raises(DecoderFailed, match="cannot begin"):
         await decoder.feed(camera)
     await decoder.close()
