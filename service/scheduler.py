@@ -272,25 +272,26 @@ class Scheduler:
         started: float,
         engine_seconds: float,
     ) -> None:
-        graph = batch[0].graph.name
-        known, size = batch[0].graph.batch_seconds, self._fixed_size(batch)
-        known[size] = 0.8 * known.get(size, engine_seconds) + 0.2 * engine_seconds
-        metrics.BATCH_SIZE.labels(graph).observe(len(batch))
-        metrics.ENGINE_SECONDS.labels(graph).observe(engine_seconds)
-
         def deliver() -> None:  # on the event loop, once per batch
             for row, item in enumerate(batch):
                 if failure is not None:
                     _fail(item.future, failure)
                 elif not item.future.done():
                     queued = started - item.submitted
-                    metrics.QUEUE_WAIT.labels(item.work.value).observe(queued)
                     item.future.set_result(Answer(outputs[row], queued, engine_seconds, len(batch)))
 
+        graph = batch[0].graph.name
         try:
             self._loop.call_soon_threadsafe(deliver)
         except RuntimeError:  # the loop is closed: nobody waits any more
             log.warning("answers of a batch came after the loop had closed", graph=graph)
+        # What nobody waits for comes last: meanwhile the event loop wakes up.
+        known, size = batch[0].graph.batch_seconds, self._fixed_size(batch)
+        known[size] = 0.8 * known.get(size, engine_seconds) + 0.2 * engine_seconds
+        metrics.BATCH_SIZE.labels(graph).observe(len(batch))
+        metrics.ENGINE_SECONDS.labels(graph).observe(engine_seconds)
+        for item in batch:
+            metrics.QUEUE_WAIT.labels(item.work.value).observe(started - item.submitted)
 
 
 def batch_size(

@@ -393,8 +393,8 @@ class LiveSession:
         )
         if in_work:
             self._in_work -= 1
-            self._wake.set()
         self._emit_outcomes()
+        self._wake.set()  # after the answers: the next frame is prepared when they are sent
 
     def _emit_outcomes(self) -> None:
         """Let go of the outcomes that wait for no frame before theirs."""
@@ -406,13 +406,9 @@ class LiveSession:
                 self._tell_triggers(accepted, loaded.key, found.get(loaded.key))
             self._answers.put_nowait(outcome)
             self._counts[outcome.kind] += 1
-            metrics.FRAMES.labels("live", outcome.kind).inc()
-            metrics.FRAME_SECONDS.labels(outcome.kind).observe(self._clock() - accepted.arrived)
-            if (timings := outcome.timings) is not None:
-                metrics.STAGES["queue"].observe(timings.queue)
-                metrics.STAGES["decode"].observe(timings.decode)
-                metrics.STAGES["preprocess"].observe(timings.preprocess)
-                metrics.STAGES["postprocess"].observe(timings.postprocess)
+            seconds = self._clock() - accepted.arrived
+            # Behind the task that sends the answer.
+            asyncio.get_running_loop().call_soon(_measure, outcome, seconds)
         if self._finishing and not self._open and not self._ended:
             self._ended = True
             self._answers.put_nowait(None)
@@ -455,3 +451,13 @@ class LiveSession:
         if self._has_capture_times is None:
             self._has_capture_times = bool(capture_time_ns)
         return capture_time_ns / 1e9 if self._has_capture_times else accepted.arrived
+
+
+def _measure(outcome: Outcome, seconds: float) -> None:
+    metrics.FRAMES.labels("live", outcome.kind).inc()
+    metrics.FRAME_SECONDS.labels(outcome.kind).observe(seconds)
+    if (timings := outcome.timings) is not None:
+        metrics.STAGES["queue"].observe(timings.queue)
+        metrics.STAGES["decode"].observe(timings.decode)
+        metrics.STAGES["preprocess"].observe(timings.preprocess)
+        metrics.STAGES["postprocess"].observe(timings.postprocess)
