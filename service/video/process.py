@@ -192,6 +192,7 @@ class Worker:
             self._freed = []
 
     def _make_ring(self, wanted: messages.NeedRing) -> None:
+        self._freed = []  # slots of the memory before, which the worker has let go
         self._shapes = wanted.shapes
         slot_bytes = sum(math.prod(shape) for shape in wanted.shapes)
         slots = max(_MIN_SLOTS, min(self.max_slots, _RING_BYTES // slot_bytes))

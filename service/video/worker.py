@@ -254,6 +254,7 @@ class _Worker:
             writer: writes to the GPU, where slots may be there.
         """
         if self._ring is None or shapes != self._shapes or writer is not self._writer:
+            self._send_rows()  # of the memory before
             self._ring, self._shapes, self._writer = None, shapes, writer
             self._send(messages.NeedRing(shapes, on_device=writer is not None))
         while self._ring is None or not self._free:

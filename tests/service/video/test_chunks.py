@@ -120,6 +120,19 @@ def read_stream(path, codec: str) -> bytes:
         return b"".join(map(bytes, packets))
 
 
+async def test_frames_of_another_size_do_not_write_over_each_other(
+    streams, make_video, tmp_path, read_number
+):
+    """What the server gives back of the memory before says nothing of the new one."""
+    larger = make_video(tmp_path / "b.h264", frames=120, size=(128, 96), **SETTINGS["h264"])
+    data = streams["h264"] + larger.read_bytes()
+    async with DecodeWorkers(1, slots=5) as workers:
+        decoder = ChunkDecoder("h264", workers=workers)
+        frames, corrupt = await decode(decoder, data, len(data))
+    assert corrupt == 0
+    assert [read_number(one.pixels) for one in frames] == [*range(30), *range(120)]
+
+
 async def test_inputs_belong_to_the_caller(streams, read_number):
     decoder = ChunkDecoder("mjpeg", wanted=Wanted(None, (GRAY,)))
     frames, _ = await decode(decoder, streams["mjpeg"], 3000)

@@ -11,11 +11,11 @@ import pytest
 
 from service.bundle import InputSpec
 from service.engine.cuda import Stream
-from service.engine.device import DeviceArray
+from service.engine.device import DeviceCopies
 from service.preprocess import CropRegion
 from service.video.base import StoredFormat
 from service.video.inputs import InputConverter
-from service.video.pixels import PixelConverter
+from service.video.pixels import PixelConverter, describe_picture
 from tests.service.video.barcode import draw_barcode, read_barcode
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed; run `uv sync --extra dali`")
@@ -41,30 +41,15 @@ def make(request: pytest.FixtureRequest, emulate_gpu) -> Callable[..., list]:
     def make_inputs(pictures: list[av.VideoFrame], specs, region=WHOLE) -> list:
         stream = Stream()
         device = "cpu" if request.param == "emulated" else "gpu"
-        planes = DaliPlanes(stored(pictures[0]), specs, region, device=device, stream=stream)
+        planes = DaliPlanes(
+            describe_picture(pictures[0]), specs, region, device=device, stream=stream
+        )
         nv12 = [to_nv12(one) for one in pictures]
         if device == "gpu":
-            nv12 = [on_gpu(one, stream) for one in nv12]
+            nv12 = DeviceCopies().copy(nv12)
         return [one.on_host() for one in planes.make(nv12)]
 
     return make_inputs
-
-
-def on_gpu(array: np.ndarray, stream: Stream) -> DeviceArray:
-    from service.engine.device import DeviceCopies
-
-    return DeviceCopies().copy([array])[0]
-
-
-def stored(picture: av.VideoFrame) -> StoredFormat:
-    return StoredFormat(
-        picture.format.name,
-        picture.width,
-        picture.height,
-        picture.colorspace,
-        picture.color_range,
-        False,
-    )
 
 
 def to_nv12(picture: av.VideoFrame) -> np.ndarray:
@@ -111,7 +96,7 @@ def on_host(shown: av.VideoFrame, specs, crop: CropRegion | None) -> list[np.nda
 def test_inputs_are_those_of_the_host(make, pixel_format, matrix, color_range, region):
     shown = picture(pixel_format=pixel_format, matrix=matrix, color_range=color_range)
     specs = (GRAY, BOXED, COLOR, COLOR_BOXED)
-    assert takes_planes(stored(shown))
+    assert takes_planes(describe_picture(shown))
     (made,) = make([shown], specs, region)
     for spec, found, expected in zip(specs, made, on_host(shown, specs, region), strict=True):
         assert found.shape == expected.shape

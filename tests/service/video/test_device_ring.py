@@ -163,12 +163,14 @@ def camera(tmp_path, make_video) -> bytes:
     return path.read_bytes()
 
 
-async def read_chunks(data: bytes, *, on_device: bool = True) -> list[VideoFrame]:
+async def read_chunks(
+    data: bytes, *, on_device: bool = True, chunk_bytes: int = 700
+) -> list[VideoFrame]:
     wanted = Wanted(None, (SPEC, COLOR), on_device=on_device)
     decoder = ChunkDecoder("h264", wanted=wanted, decoder="nvcodec")
     frames = []
-    for place in range(0, len(data), 700):
-        frames += (await decoder.feed(data[place : place + 700])).frames
+    for place in range(0, len(data), chunk_bytes):
+        frames += (await decoder.feed(data[place : place + chunk_bytes])).frames
     return frames + (await decoder.flush()).frames
 
 
@@ -189,12 +191,14 @@ async def test_chunks_of_a_live_stream_stay_on_the_gpu_too(emulate_gpu, camera, 
             assert np.array_equal(one.to_host(), expected)
 
 
+@pytest.mark.parametrize("chunk_bytes", [700, 1_000_000])
 async def test_a_live_stream_goes_on_through_the_host_where_its_session_ends(
-    emulate_gpu, camera, read_number, monkeypatch
+    emulate_gpu, camera, read_number, monkeypatch, chunk_bytes
 ):
     emulate_gpu()
     monkeypatch.setenv("EMULATED_NVCODEC_FAILS_AT", "20")
-    frames = [one for one in await read_chunks(camera) if one.status is FrameStatus.OK]
+    frames = await read_chunks(camera, chunk_bytes=chunk_bytes)
+    frames = [one for one in frames if one.status is FrameStatus.OK]
     kinds = [type(one.inputs[0]) for one in frames]
     assert kinds == sorted(kinds, key=lambda kind: kind is np.ndarray)
     on_gpu = kinds.index(np.ndarray)
