@@ -1,5 +1,6 @@
 """Folders of pictures are read as videos, in natural order; damage costs one frame."""
 
+import asyncio
 from pathlib import Path
 
 import cv2
@@ -38,6 +39,22 @@ def test_all_kinds_of_files_are_read_as_8_bit_rgb(tmp_path: Path) -> None:
         assert frame.pixels.shape == (30, 40, 3)
         assert frame.pixels.dtype == np.uint8
         assert abs(float(frame.pixels.mean()) - 90) < 2
+
+
+async def test_pictures_of_another_size_do_not_write_over_each_other(tmp_path: Path) -> None:
+    # Memory is given back by fours: that of the last three comes late.
+    sizes = [(40, 30)] * 23 + [(60, 40)] * 57
+    files = [
+        write(tmp_path / f"{number}.png", number, size=size) for number, size in enumerate(sizes)
+    ]
+    pictures = PictureList(tmp_path, tuple(files))
+    async with DecodeWorkers(1, slots=5) as workers, workers.open(pictures) as reader:
+        seen = []
+        async for one in reader:
+            assert one.pixels is not None
+            await asyncio.sleep(0.002)  # the worker fills what it may
+            seen.append(int(one.pixels.max()))
+    assert seen == list(range(80))
 
 
 async def test_workers_read_pictures_of_several_sizes_and_step_over_bad_ones(
