@@ -11,7 +11,7 @@ import pytest
 
 from service.bundle import InputSpec
 from service.engine.cuda import Stream
-from service.engine.device import DeviceCopies
+from service.engine.device import DeviceArray, DeviceCopies
 from service.preprocess import CropRegion
 from service.video.base import StoredFormat
 from service.video.inputs import InputConverter
@@ -19,6 +19,9 @@ from service.video.pixels import PixelConverter, describe_picture
 from tests.service.video.barcode import draw_barcode, read_barcode
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed; run `uv sync --extra dali`")
+
+from nvidia.dali import types
+from nvidia.dali.tensors import TensorGPU
 
 from service.video.dali_planes import DaliPlanes, takes_planes
 
@@ -138,6 +141,12 @@ def test_inputs_for_which_color_would_have_to_grow_are_made_of_whole_pictures(
     (expected,) = on_host(shown, (spec,), region)
     apart = np.abs(found.astype(int) - expected)
     assert apart.max() <= (1 if spec.color == "gray" and matrix == BT_601 else 3)
+
+
+def test_dali_takes_a_picture_of_the_gpu_where_it_lies():
+    picture = DeviceArray(1 << 20, (180, 160), np.dtype(np.uint8), None, None)
+    taken = TensorGPU(picture, "", 0)
+    assert (taken.data_ptr(), taken.shape(), taken.dtype) == (1 << 20, [180, 160], types.UINT8)
 
 
 @pytest.mark.parametrize(("pixel_format", "matrix"), [("gray10le", BT_601), ("yuv420p", 8)])
