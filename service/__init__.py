@@ -9,7 +9,8 @@ at `frame_requests`):
 ==  ====================  ================================================================
 1   servicer/             protobuf to `EncodedFrame`, `Outcome` to protobuf
 2   session.py            one camera: order, credits, freshness, the ledger
-3   video/still.py        JPEG or PNG to pixels (files: video/workers.py, one process a video)
+3   video/still.py        JPEG or PNG to pixels (files: video/workers.py, encoded streams:
+                          video/chunks.py, each in a process that resizes them, too)
     shared_memory.py      raw pixels where a client on this machine laid them
 4   preprocess.py         crop, resize, color; and the way back
 5   scheduler.py          inputs of all sessions and videos to batches, live first
