@@ -17,7 +17,7 @@ import av
 import numpy as np
 from av.bitstream import BitStreamFilterContext
 
-from service.errors import DecoderFailed
+from service.errors import DecoderFailed, EngineFailed
 from service.video.base import VideoLimits
 from service.video.guarded import Picture
 from service.video.pyav import PictureRow, VideoFile
@@ -188,7 +188,7 @@ class NvcodecContext:
         """See `PacketDecoder`; where pictures stay on the GPU, they are `DevicePicture`.
 
         Raises:
-            RuntimeError: the library cannot go on.
+            RuntimeError: the library cannot go on, or the GPU's memory is full.
         """
         if packet is None:
             return self._take(self._library.PacketData())
@@ -205,7 +205,10 @@ class NvcodecContext:
         return pictures
 
     def _take(self, packet: Any) -> list[Any]:
-        return [self._picture(frame) for frame in self._decoder.Decode(packet)]
+        try:
+            return [self._picture(frame) for frame in self._decoder.Decode(packet)]
+        except EngineFailed as error:
+            raise RuntimeError(str(error)) from error
 
     def _picture(self, frame: Any) -> Any:
         """Copy a picture, which the library writes over in its next call."""

@@ -7,12 +7,14 @@ the real one where there is a GPU.
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 
 from service.bundle import InputSpec
+from service.engine.cuda import Stream
 from service.errors import DecoderFailed, FrameTooLarge
 from service.values import FrameStatus
 from service.video import ChunkDecoder
@@ -117,6 +119,28 @@ def test_pyav_takes_over_where_a_session_ends(files, read_number, emulate):
     assert library.sessions == 2
     assert 0 < video.taken_over <= 24
     assert "Decoder not initialized" in video.note
+
+
+def test_full_memory_of_the_gpu_ends_the_session(files, emulate, emulate_gpu, monkeypatch):
+    """So PyAV takes over, as where the library fails."""
+    emulate()
+    emulate_gpu()
+    from cuda.bindings import runtime
+
+    full = SimpleNamespace(name="cudaErrorMemoryAllocation")
+    monkeypatch.setattr(runtime, "cudaMalloc", lambda size: (full, None), raising=False)
+    context = NvcodecContext(
+        "vp9",
+        VideoLimits(),
+        pixel_format="yuv420p",
+        matrix=2,
+        color_range=0,
+        stream=Stream(),
+    )
+    with av.open(str(files["vp9.webm"])) as container:
+        packet = next(container.demux(video=0))
+    with pytest.raises(RuntimeError, match="cudaErrorMemoryAllocation"):
+        context.decode(packet)
 
 
 def test_limits_hold_for_the_pictures_of_the_gpu(files, emulate):
