@@ -68,7 +68,9 @@ class DaliPlanes:
         )
         with self._pipeline:
             nv12 = fn.external_source(name="nv12", device=device, ndim=2, dtype=types.UINT8)
-            self._pipeline.set_outputs(*(_make(nv12, stored, one, region) for one in inputs))
+            made = (_make(nv12, stored, one, region) for one in inputs)
+            filled = (pad_content(*one, region) for one in zip(made, inputs, strict=True))
+            self._pipeline.set_outputs(*filled)
         self._pipeline.build()
 
     def make(self, pictures: Sequence[DeviceArray]) -> list[ModelInputs]:
@@ -89,7 +91,7 @@ def takes_planes(stored: StoredFormat) -> bool:
 
 
 def _make(nv12: Any, stored: StoredFormat, spec: InputSpec, region: CropRegion) -> Any:
-    """Return (h, w, C) of the input's size."""
+    """Return (h, w, C) of what the region takes of the input."""
     like = make_sample(stored)
     luma = fn.lookup_table(
         _cut(nv12, 0, region, stored.width_px, 1),
@@ -98,17 +100,17 @@ def _make(nv12: Any, stored: StoredFormat, spec: InputSpec, region: CropRegion) 
         dtype=types.UINT8,
     )
     if spec.color == "gray" and luma_is_gray(like):
-        return pad_content(resize_content(luma, spec, region), spec, region)
+        return resize_content(luma, spec, region)
     width_px, height_px = stored.width_px, stored.height_px
     of_color = region_of_color(region, spec, (height_px, width_px), (height_px // 2, width_px // 2))
     if of_color is not None:
         u_v = _cut(nv12, height_px, of_color, width_px // 2, 2)
         small = resize_content(luma, spec, region), resize_content(u_v, spec, region)
-        return pad_content(_to_color(*small, like, spec), spec, region)
+        return _to_color(*small, like, spec)
     u_v = _cut(nv12, height_px, CropRegion(0, 0, width_px // 2, height_px // 2), width_px // 2, 2)
     u_v = fn.resize(u_v, resize_x=width_px, resize_y=height_px, interp_type=types.INTERP_NN)
     whole = _to_color(luma, cut_region(u_v, region), like, spec)
-    return pad_content(resize_content(whole, spec, region), spec, region)
+    return resize_content(whole, spec, region)
 
 
 def _cut(nv12: Any, first: int, region: CropRegion, width_px: int, channels: int) -> Any:
