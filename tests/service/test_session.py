@@ -327,8 +327,9 @@ async def test_a_crop_that_follows_the_animal_takes_whole_frames(open_session, p
 
 
 async def test_chunks_that_a_gpu_decodes_stay_there_up_to_the_engine(
-    emulate_gpu, tmp_path, scheduler, pose_bundle, open_session
+    emulate_gpu, tmp_path, pose_bundle, open_session
 ):
+    pytest.importorskip("nvidia.dali", reason="DALI is not installed; run `uv sync --extra dali`")
     emulate_gpu()
     path = write_video(
         tmp_path / "camera.h264", frames=20, size=(96, 64), options={"bf": "0"}, format="h264"
