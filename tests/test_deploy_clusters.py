@@ -115,13 +115,15 @@ def test_the_slurm_script_works_on_every_machine_of_the_allocation(tmp_path: Pat
     tools = tmp_path / "bin"
     tools.mkdir()
     calls = tmp_path / "calls"
+    # The script starts the nodes in the background: the head is healthy once it was called, and an
+    # analysis waits for the others.
     answers = {
         "scontrol": "printf 'n1\\nn2\\nn3\\n'",
-        # The script starts the other nodes in the background; an analysis would wait for them.
         "srun": f"""case "$*" in
             *ip-address*) echo 10.0.0.1;;
             *analyze*) until grep -q "start --address" {calls}; do sleep 0.1; done;;
         esac""",
+        "ray": f'until grep -q "start --head" {calls}; do sleep 0.1; done',
     }
     for name in ("scontrol", "srun", "ray", "ethostream"):
         tool = tools / name
