@@ -1,6 +1,7 @@
 """What every benchmark prints at its end: a table for people, one line of JSON for machines."""
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -51,7 +52,7 @@ def finish(
         print(f"{label:<{width}}  {value}")
     line = json.dumps(
         {
-            **result,
+            **{key: None if _is_nan(value) else value for key, value in result.items()},
             "machine": machine(),
             "commit": commit(),
             "command": " ".join(["python -m", *_command()]),
@@ -69,3 +70,8 @@ def _command() -> list[str]:
         name = ".".join(module.relative_to(REPOSITORY).with_suffix("").parts)
         return [name, *sys.argv[1:]]
     return sys.argv
+
+
+def _is_nan(value: object) -> bool:
+    """Whether a figure was not measured: JSON has no NaN."""
+    return isinstance(value, float) and math.isnan(value)

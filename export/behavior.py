@@ -260,12 +260,30 @@ def judge_behavior(
     found: Sequence[Prediction],
     spec: BehaviorSpec,
 ) -> Verdict:
-    """Judge one engine's logits by `GATE`, over all answered frames."""
+    """Judge one engine's logits by `GATE`, over all frames that the reference answers.
+
+    An engine that answers fewer fails. Where the reference finds next to nothing of what is
+    labelled, F1 has nothing to lose: the verdict is then against every precision but fp32.
+
+    Args:
+        precision: fp32 has its own limit.
+        reference: what torch answers in fp32.
+        found: what the engine answers.
+        spec: what the graphs answer.
+
+    Raises:
+        InvalidConfig: the reference answers no labelled frame.
+    """
     wanted = np.concatenate([one.logits for one in reference])
     gotten = np.concatenate([one.logits for one in found])
     names = [f"frame {i} of {one.name}" for one in reference for i in range(len(one.logits))]
     answered = ~np.isnan(wanted).any(axis=1)
     wanted, gotten = wanted[answered], gotten[answered]
+    frames = np.flatnonzero(answered)
+    lost = ~np.isfinite(gotten).all(axis=1)
+    if lost.any():
+        figures = {"frames": float(len(wanted)), "unanswered_frames": float(lost.sum())}
+        return Verdict(passed=False, figures=figures, worst_frame=names[frames[lost.argmax()]])
     shown = present(probabilities(wanted, exclusive=spec.exclusive), spec)
     shown_too = present(probabilities(gotten, exclusive=spec.exclusive), spec)
     equal_share = float((shown == shown_too).all(axis=1).mean())
@@ -281,8 +299,9 @@ def judge_behavior(
         "macro_f1_loss": before - after,
     }
     is_exact = equal_share >= _FP32_EQUAL_SHARE
-    passed = is_exact if precision == "fp32" else before - after <= _F1_LOSS
-    worst = int(np.flatnonzero(answered)[differences.max(axis=1).argmax()])
+    is_close = before > _F1_LOSS and before - after <= _F1_LOSS
+    passed = is_exact if precision == "fp32" else is_close
+    worst = frames[differences.max(axis=1).argmax()]
     return Verdict(passed=passed, figures=figures, worst_frame=names[worst])
 
 

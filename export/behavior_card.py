@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from export.parity import ParityReport
+from export.parity import ParityReport, ParityRow
 from service.bundle import BehaviorSpec
 from training.behavior.settings import BehaviorTraining
 from training.runs import Run
@@ -89,18 +89,30 @@ def write_card(
         "| worst frame | macro F1, before and after |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row in parity.rows:
-        figures = row.figures
-        lines.append(
-            f"| {row.engine} {row.engine_version} | {row.precision} | "
-            f"{'yes' if row.passed else 'no'} | {figures['equal_share']:.2%} | "
-            f"{figures['mean_logit_difference']:.2g} | {figures['max_logit_difference']:.2g} | "
-            f"{row.worst_frame} | {figures['reference_macro_f1']:.4f}, {figures['macro_f1']:.4f} |"
-        )
+    lines += [_parity_row(row) for row in parity.rows]
     if parity.quantization:
         lines += ["", f"{parity.quantization}."]
     lines += ["", "## License", "", f"The weights: {license}.", ""]
     return "\n".join(lines)
+
+
+def _parity_row(row: ParityRow) -> str:
+    def text(name: str, spec: str) -> str:
+        value = row.figures.get(name)  # an engine that did not answer has few figures
+        return "-" if value is None else format(value, spec)
+
+    f1 = (text(name, ".4f") for name in ("reference_macro_f1", "macro_f1"))
+    cells = [
+        f"{row.engine} {row.engine_version}",
+        row.precision,
+        "yes" if row.passed else "no",
+        text("equal_share", ".2%"),
+        text("mean_logit_difference", ".2g"),
+        text("max_logit_difference", ".2g"),
+        row.worst_frame,
+        ", ".join(f1),
+    ]
+    return "| " + " | ".join(cells) + " |"
 
 
 _SEQUENCES = {

@@ -124,7 +124,7 @@ def compare_engines(
         verdict = judge(precision, reference, answers)
         row = parity_row(engine, precision, verdict)
         if precision == "fp32" and not row.passed:
-            raise BundleInvalid(_refusal(row, gate))
+            raise BundleInvalid(_refusal(row, gate, samples))
         rows.append(row)
     if not rows:
         raise BundleInvalid(
@@ -133,7 +133,13 @@ def compare_engines(
     return ParityReport(reference="torch fp32", samples=samples, gate=gate, rows=tuple(rows))
 
 
-def _refusal(row: ParityRow, gate: str) -> str:
+def _refusal(row: ParityRow, gate: str, samples: int) -> str:
+    if row.figures.get("confident_points") == 0:
+        return (
+            f"the network is confident of no keypoint on {samples} frames, so nothing could be "
+            "compared and no bundle is written: train longer, on more labels, or from ImageNet "
+            "weights"
+        )
     figures = ", ".join(f"{name} {value:.4g}" for name, value in row.figures.items())
     worst = f", most of all in {row.worst_frame}" if row.worst_frame else ""
     return (

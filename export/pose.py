@@ -22,7 +22,7 @@ from training.pose.evaluate import PosePredictions, predict, summarize
 from training.pose.settings import PoseTraining
 from training.pose.train import read_part, simulated_part
 from training.pose.trained import PoseGraph, TorchEngine, read_graph, read_settings
-from training.runs import Run
+from training.runs import Run, SplitPart
 
 CONFIDENCE_CUTOFF = 0.6
 GATE = (
@@ -31,6 +31,11 @@ GATE = (
 )
 _FP32_MEAN_PX, _MEDIAN_PX, _WORSE_PX = 0.1, 0.5, 0.3
 _CALIBRATION_FRAMES, _BATCH_FRAMES = 96, 8
+_MEASURED: Mapping[SplitPart, str] = {
+    "test": "held-out real frames",
+    "validation": "real frames that chose the epoch (none was held out)",
+    "training": "real frames that were trained on (none was held out)",
+}
 
 
 def draft_bundle(
@@ -67,7 +72,8 @@ def draft_bundle(
             f"the labelled data has SHA-256 {labels.sha256[:12]}…, but run {run.name} was trained "
             f"on {settings.data_sha256[:12]}…; restore the data or train anew"
         )
-    examples = read_part(settings, labels, held_out_names(run))
+    part, names = measured_frames(run)
+    examples = read_part(settings, labels, names)
     graph = read_graph(run, animals=animals)
     path = export_pose_graph(graph, settings, folder / "pose.onnx")
     reference = predict(TorchEngine(graph), examples, settings.input)
@@ -79,8 +85,9 @@ def draft_bundle(
             parity, path, graph, reference, examples, calibration, settings
         )
     figures = summarize(reference, settings.keypoints, CONFIDENCE_CUTOFF)
-    parts = [MeasuredPart("held-out real frames", len(examples), figures)]
-    metrics = {name: figures[name] for name in ("mean_error_px", "rmse_px")}
+    parts = [MeasuredPart(_MEASURED[part], len(examples), figures)]
+    reported = ("mean_error_px", "rmse_px") if part == "test" else ()
+    metrics = {name: figures[name] for name in reported}
     simulated = simulated_part(settings, "test")
     if simulated:
         found = predict(TorchEngine(graph), simulated, settings.input)
@@ -115,15 +122,16 @@ def draft_bundle(
     )
 
 
-def held_out_names(run: Run) -> tuple[str, ...]:
-    """Return the frames that the export measures on: the least known ones that the split has."""
+def measured_frames(run: Run) -> tuple[SplitPart, tuple[str, ...]]:
+    """Return the part of the split that the export measures on, and its frames."""
     split = run.split()
-    return split.test or split.validation or split.training
+    part = split.least_known
+    return part, getattr(split, part)
 
 
 def calibration_names(run: Run) -> tuple[str, ...]:
     """Return the frames that int8 is calibrated on: none of those that the export measures on."""
-    split, measured = run.split(), set(held_out_names(run))
+    split, measured = run.split(), set(measured_frames(run)[1])
     names = [name for name in (*split.training, *split.validation) if name not in measured]
     step = max(1, -(-len(names) // _CALIBRATION_FRAMES))
     return tuple(names[::step])

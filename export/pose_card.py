@@ -11,7 +11,7 @@ from training.runs import Run
 
 @dataclass(frozen=True, slots=True)
 class MeasuredPart:
-    """Figures of one kind of held-out frames."""
+    """Figures of one kind of frames."""
 
     title: str
     """Such as `held-out real frames`."""
@@ -34,7 +34,7 @@ def write_card(
     Args:
         run: the training run.
         settings: its settings.
-        parts: figures by kind of held-out frames, measured with torch in fp32.
+        parts: figures by kind of frames, those of the gate first, measured with torch in fp32.
         parity: what the engines gave.
         license: license of the weights.
         about: Markdown on the sources, their licenses and the intended use.
@@ -63,7 +63,7 @@ def write_card(
         "## Training",
         "",
         f"- Split: {split.rule}, drawn with seed {split.seed}: {len(split.training)} trained, "
-        f"{len(split.validation)} chose the epoch, {len(split.test)} are reported above. "
+        f"{len(split.validation)} chose the epoch, {len(split.test)} are held out for the report. "
         "`split.json` names them all.",
         f"- Views: {settings.views_per_epoch} an epoch for up to {loop.max_epochs} epochs, "
         f"{settings.simulated_share:.0%} of them of {settings.simulated_frames} simulated frames.",
@@ -75,7 +75,7 @@ def write_card(
         "",
         "## Engines",
         "",
-        f"Against {parity.reference} on {parity.samples} held-out frames. Gate: {parity.gate}.",
+        f"Against {parity.reference} on {parity.samples} {parts[0].title}. Gate: {parity.gate}.",
         "",
         "| engine | precision | passed | mean distance px | median | max | worst frame "
         "| error on labels px, before and after |",

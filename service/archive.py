@@ -25,11 +25,12 @@ from service.bout_tracker import BoutTracker, open_tracker
 from service.bundle import InputSpec
 from service.dynamic_crop import DynamicCrop, open_followers
 from service.engine.device import Array, Copies
-from service.errors import EthostreamError, InvalidConfig, InvalidRequest
+from service.errors import EthostreamError, InvalidRequest
 from service.pose import poses_in_frame
 from service.preprocess import CropRegion, Placement, place, to_model_input
 from service.repository import LoadedBundle, Selection
 from service.scheduler import Answer, Scheduler, Work
+from service.setting_ranges import check_least
 from service.values import (
     BehaviorAnswer,
     FrameStatus,
@@ -55,9 +56,7 @@ class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("frames_in_flight", "frames_per_chunk"):
-            if getattr(self, name) < 1:
-                raise InvalidConfig(f"archive.{name} is {getattr(self, name)}; give at least 1")
+        check_least(self, "archive", frames_in_flight=1, frames_per_chunk=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,10 +192,12 @@ class VideoAnalysis:
                 in_flight = self._config.frames_in_flight + max(
                     (stream.look_ahead for stream in streams), default=0
                 )
+                newest = None
                 async for frame in reader:
-                    if rows:
-                        await self._follow(rows[-1])
-                    rows.append(await self._begin(frame, streams))
+                    if newest is not None:
+                        await self._follow(newest)
+                    newest = await self._begin(frame, streams)
+                    rows.append(newest)
                     if len(rows) >= in_flight:
                         done += await self._complete(rows.popleft())
                     if len(done) == size:

@@ -77,6 +77,14 @@ def present(
     return np.asarray(chosen & known)
 
 
+def frames_of_bouts(min_bout_frames: Sequence[int], stride: int) -> list[int]:
+    """Return shortest bouts in frames of a recording of which every `stride`-th is evaluated.
+
+    A bout of n evaluated frames shows for n strides, of which the last may be cut by the end.
+    """
+    return [(limit - 1) * stride + 1 for limit in min_bout_frames]
+
+
 def apply_bout_rule(
     shown: NDArray[np.bool_], min_bout_frames: Sequence[int], *, exclusive: bool = False
 ) -> NDArray[np.bool_]:

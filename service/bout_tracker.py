@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.behavior import BACKGROUND
+from service.behavior import BACKGROUND, frames_of_bouts
 from service.bundle import BehaviorSpec
 from service.errors import InvalidRequest
 from service.repository import Selection
@@ -87,7 +87,7 @@ def choose_min_bout_frames(
     Raises:
         InvalidRequest: a behavior that the bundle does not have, or a limit below 1.
     """
-    limits = np.array(spec.min_bout_frames, np.int64)
+    limits = list(spec.min_bout_frames)
     for name, value in wanted.items():
         if name not in spec.behaviors:
             raise InvalidRequest(
@@ -96,7 +96,7 @@ def choose_min_bout_frames(
         if value < 1:
             raise InvalidRequest(f"the shortest bout of {name} is {value} frames; give 1 or more")
         limits[spec.behaviors.index(name)] = value
-    return limits * stride
+    return np.array(frames_of_bouts(limits, stride), np.int64)
 
 
 def open_tracker(selection: Selection, stride: int) -> BoutTracker | None:

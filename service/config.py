@@ -13,6 +13,11 @@ from service.errors import InvalidConfig
 from service.repository import EngineConfig
 from service.scheduler import SchedulerConfig
 from service.session_options import SessionConfig
+from service.setting_ranges import check_least
+from service.toml_files import read_toml
+
+_MOST_MESSAGE_MIB = 2047
+"""gRPC counts bytes in 31 bits."""
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,9 +54,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("max_message_mib", "max_streams", "max_videos"):
-            if getattr(self, name) < 1:
-                raise InvalidConfig(f"server.{name} is {getattr(self, name)}; give at least 1")
+        check_least(self, "server", max_message_mib=1, max_streams=1, max_videos=1, drain_seconds=0)
+        if self.max_message_mib > _MOST_MESSAGE_MIB:
+            raise InvalidConfig(
+                f"server.max_message_mib is {self.max_message_mib}; give at most "
+                f"{_MOST_MESSAGE_MIB}, which is all that gRPC counts"
+            )
 
 
 class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,13 +87,16 @@ class VideoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Folder for uploads; empty takes a temporary one."""
     max_upload_mib: int = 4096
     """Largest upload, MiB."""
+    max_uploads_mib: int = 65536
+    """All uploads that are kept, together, MiB."""
     upload_hours: float = 24.0
     """An upload is deleted after this time."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.decode_workers < 1:
-            raise InvalidConfig(f"video.decode_workers is {self.decode_workers}; give at least 1")
+        check_least(
+            self, "video", decode_workers=1, max_upload_mib=1, max_uploads_mib=1, upload_hours=0
+        )
         if self.decoder not in DECODER_CHOICES:
             raise InvalidConfig(
                 f"video.decoder is {self.decoder!r}; give one of {', '.join(DECODER_CHOICES)}"
@@ -106,8 +117,7 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.parallel < 1:
-            raise InvalidConfig(f"jobs.parallel is {self.parallel}; give at least 1")
+        check_least(self, "jobs", parallel=1)
 
 
 class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -129,9 +139,4 @@ def load_config(path: Path) -> ServiceConfig:
     Raises:
         InvalidConfig: the file is missing, is not TOML, or has an unknown or unfit setting.
     """
-    try:
-        return msgspec.toml.decode(path.read_bytes(), type=ServiceConfig)
-    except OSError as error:
-        raise InvalidConfig(f"the config file {path} cannot be read: {error}") from error
-    except msgspec.MsgspecError as error:
-        raise InvalidConfig(f"{path}: {error}") from error
+    return read_toml(path, ServiceConfig, "the config file")

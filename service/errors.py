@@ -26,7 +26,7 @@ EthostreamError
 ├── EngineUnavailable (FAILED_PRECONDITION) a run-time that is not installed here
 ├── EngineFailed (INTERNAL)
 ├── DecoderFailed (INTERNAL)                the decode worker died
-├── FrameFailed (INTERNAL)                  a bug of ours met this frame; the log has the trace
+├── ServerFailed (INTERNAL)                 a bug of ours met a frame or call; the log has the trace
 ├── RemoteFailed (UNAVAILABLE)              another server did not answer as it should
 ├── LeaseLost (ABORTED)                     another process works on the video now
 └── ShuttingDown (UNAVAILABLE)
@@ -167,10 +167,21 @@ class DecoderFailed(EthostreamError):
     status = "INTERNAL"
 
 
-class FrameFailed(EthostreamError):
-    """A bug of the service met this frame; the log has the trace."""
+class ServerFailed(EthostreamError):
+    """A bug of the service met a frame or a call; the log has the trace, which may name its files.
+
+    Args:
+        what: it met.
+        event: of the entry in the log.
+    """
 
     status = "INTERNAL"
+
+    def __init__(self, what: str, event: str) -> None:
+        super().__init__(
+            f"an error inside the server ended {what}; its log has the trace as {event!r}: ask the "
+            "operator, and report it"
+        )
 
 
 class RemoteFailed(EthostreamError):

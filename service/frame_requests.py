@@ -64,6 +64,25 @@ class FrameRequests:
         """Most frames of a request: as many as a stream may have in flight."""
         return self._config.max_frames_in_flight
 
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Refuse frames of which the shape (B, H, W, C) tells that they are not taken.
+
+        Raises:
+            InvalidRequest, InvalidFrame, FrameTooLarge: as `poses`.
+        """
+        count, height_px, width_px, channels = shape
+        if not 1 <= count <= self.max_frames:
+            raise InvalidRequest(
+                f"the request has {count} frames; send 1 to {self.max_frames}, and longer "
+                "recordings over StreamFrames or AnalyzeVideo"
+            )
+        if channels not in (1, 3) or not width_px or not height_px:
+            raise InvalidFrame(
+                f"the frames are {width_px}x{height_px} px with {channels} channels; send pixels "
+                "with 1 (gray) or 3 (red, green, blue)"
+            )
+        self._config.limits.check("a frame", width_px, height_px)
+
     async def poses(
         self, loaded: LoadedBundle, frames: NDArray[np.uint8]
     ) -> tuple[list[Poses], RequestTimings]:
@@ -80,7 +99,7 @@ class FrameRequests:
             Overloaded, ShuttingDown, EngineFailed: as of every batch.
         """
         begun = self._clock()
-        self._check(frames)
+        self.check(frames.shape)
         inputs = await self._resize(loaded, frames)
         resized = self._clock()
         futures = []
@@ -125,7 +144,7 @@ class FrameRequests:
             InvalidRequest, InvalidFrame, FrameTooLarge: as `poses`.
         """
         begun = self._clock()
-        self._check(frames)
+        self.check(frames.shape)
         inputs = await self._resize(loaded, frames)
         resized = self._clock()
         stream = BehaviorStream(loaded, self._scheduler, work=Work.LIVE)
@@ -138,20 +157,6 @@ class FrameRequests:
         engine = self._clock() - resized
         self._count("result", begun, len(frames))
         return answers, RequestTimings(resized - begun, 0.0, engine, 0.0)
-
-    def _check(self, frames: NDArray[np.uint8]) -> None:
-        count, height_px, width_px, channels = frames.shape
-        if not 1 <= count <= self.max_frames:
-            raise InvalidRequest(
-                f"the request has {count} frames; send 1 to {self.max_frames}, and longer "
-                "recordings over StreamFrames or AnalyzeVideo"
-            )
-        if channels not in (1, 3) or not width_px or not height_px:
-            raise InvalidFrame(
-                f"the frames are {width_px}x{height_px} px with {channels} channels; send pixels "
-                "with 1 (gray) or 3 (red, green, blue)"
-            )
-        self._config.limits.check("a frame", width_px, height_px)
 
     async def _resize(self, loaded: LoadedBundle, frames: NDArray[np.uint8]) -> _Inputs:
         spec = loaded.bundle.manifest.input

@@ -1,7 +1,8 @@
 """Cross-cutting parts of every call: who may, which status an error has, what is counted."""
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,14 @@ import msgspec
 import structlog
 
 from service import metrics
-from service.errors import EthostreamError, InvalidConfig, ScopeMissing, Unauthenticated
+from service.errors import (
+    EthostreamError,
+    InvalidConfig,
+    ScopeMissing,
+    ServerFailed,
+    Unauthenticated,
+)
+from service.toml_files import read_toml
 
 log = structlog.get_logger("ethostream.calls")
 
@@ -41,12 +49,15 @@ def read_tokens(path: Path) -> dict[str, Token]:
     """Read the token file: TOML, one table per holder with `token` and `scopes`.
 
     Raises:
-        InvalidConfig: it cannot be read, a token is shorter than 16 characters, a scope is unknown.
+        InvalidConfig: it cannot be read, names nobody, a token is shorter than 16 characters, or a
+            scope is unknown.
     """
-    try:
-        tokens = msgspec.toml.decode(path.read_bytes(), type=dict[str, Token])
-    except (OSError, msgspec.MsgspecError) as error:
-        raise InvalidConfig(f"the token file {path} cannot be read: {error}") from error
+    tokens = read_toml(path, dict[str, Token], "the token file")
+    if not tokens:
+        raise InvalidConfig(
+            f"the token file {path} holds no token; add one, or leave out the token file where "
+            "everybody may do everything"
+        )
     for holder, entry in tokens.items():
         unknown = set(entry.scopes) - {"infer", "models", "jobs"}
         if unknown:
@@ -162,31 +173,36 @@ def _raising(error: EthostreamError) -> Wrapper:
 def _reporting(method: str) -> Wrapper:
     def wrap(behavior: Behavior, streams: bool) -> Behavior:
         async def answer(request: Any, context: Context) -> Any:
-            try:
-                response = await behavior(request, context)
-            except EthostreamError as error:
-                await _abort(method, error, context)
-            metrics.REQUESTS.labels(method, "OK").inc()
-            return response
+            async with _reported(method, context):
+                return await behavior(request, context)
 
         async def stream(request: Any, context: Context) -> Any:
-            responses = behavior(request, context)
-            try:
-                async for response in responses:
+            async with _reported(method, context), aclosing(behavior(request, context)) as answers:
+                async for response in answers:
                     yield response
-            except EthostreamError as error:
-                await _abort(method, error, context)
-            finally:
-                await responses.aclose()
-            metrics.REQUESTS.labels(method, "OK").inc()
 
         return stream if streams else answer
 
     return wrap
 
 
+@asynccontextmanager
+async def _reported(method: str, context: Context) -> AsyncIterator[None]:
+    """Count a call; give what it raises a status, and what nobody foresaw a trace in the log."""
+    try:
+        yield
+    except EthostreamError as error:
+        log.info("call refused", method=method, status=error.status, reason=str(error))
+        await _abort(method, error, context)
+    except grpc.aio.AbortError:  # the handler gave the call its status
+        raise
+    except Exception:  # its text is Python's, and may name files of the server
+        log.exception("call failed", method=method)
+        await _abort(method, ServerFailed("this call", "call failed"), context)
+    metrics.REQUESTS.labels(method, "OK").inc()
+
+
 async def _abort(method: str, error: EthostreamError, context: Context) -> None:
     metrics.REQUESTS.labels(method, error.status).inc()
-    log.info("call refused", method=method, status=error.status, reason=str(error))
     trailing = (("grpc-retry-pushback-ms", "500"),) if error.status == "RESOURCE_EXHAUSTED" else ()
     await context.abort(grpc.StatusCode[error.status], str(error), trailing)

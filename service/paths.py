@@ -13,20 +13,51 @@ def resolve_below_roots(text: str, roots: Sequence[Path]) -> Path:
 
     Raises:
         PathOutsideRoots: it is not below any root; nothing is said of whether it exists.
-        VideoNotFound: no file is there.
+        VideoNotFound: no file is there, or the system refuses to look.
     """
-    inside = False
-    for root in roots:
-        base = root.resolve()
-        candidate = (base / text).resolve()
-        if candidate.is_relative_to(base):
-            inside = True
-            if candidate.is_file():
-                return candidate
-    if inside:
+    places = find_places(text, roots)
+    try:
+        file = next((place for place in places if place.is_file()), None)
+    except OSError as error:
+        raise unreachable(text, error) from error
+    if file is not None:
+        return file
+    if places:
         raise VideoNotFound(f"there is no file {text!r} below the server's roots; check the path")
     allowed = "none is configured" if not roots else "ask the operator which are served"
     raise PathOutsideRoots(
         f"the path {text!r} is not below any root of this server ({allowed}); upload the file "
         "instead"
+    )
+
+
+def find_places(text: str, roots: Sequence[Path]) -> list[Path]:
+    """Return the real paths below roots that `text` may mean, there or not; none if it leads out.
+
+    Args:
+        text: absolute, or relative to a root.
+        roots: folders.
+    """
+    bases = [root.resolve() for root in roots]
+    return [(base / text).resolve() for base in bases if is_below(base / text, [base])]
+
+
+def is_below(path: Path, bases: Sequence[Path]) -> bool:
+    """Whether a path lies below one of some folders once links are followed.
+
+    Args:
+        path: there or not.
+        bases: real paths.
+    """
+    try:
+        real = path.resolve()
+    except (RuntimeError, ValueError):  # links in a circle, a zero byte: it leads nowhere
+        return False
+    return any(real.is_relative_to(base) for base in bases)
+
+
+def unreachable(text: str, error: OSError) -> VideoNotFound:
+    """Return what to say of a path below the roots at which the system refuses to look."""
+    return VideoNotFound(
+        f"{text!r} cannot be reached below the server's roots ({error.strerror}); check the path"
     )

@@ -60,8 +60,10 @@ class PosePredictor:
             for name in ("measurement_sd_px", "acceleration_sd_px_s2", "acceleration_time_s")
             if (value := getattr(prediction, name)) is not None
         }
+        # A keypoint is not expected anywhere before it was found; no measurement has confidence 0.
+        cutoff = max(spec.confidence_cutoff, 0.001)
         try:
-            settings = replace(KalmanSettings(), **given)
+            settings = replace(KalmanSettings(), confidence_cutoff=cutoff, **given)
         except InvalidConfig as error:
             raise InvalidRequest(f"prediction: {error}") from error
         self._ahead_s = prediction.ahead_s

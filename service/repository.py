@@ -19,9 +19,17 @@ import structlog
 from service import metrics
 from service.bundle import Bundle, Manifest, file_sha256, find_bundles, read_bundle
 from service.engine import Engine, choose_engine, create_engine, default_threads, engine_file
-from service.errors import BundleInvalid, BundleNotFound, EthostreamError, InvalidConfig
+from service.engine_names import ENGINE_CHOICES, PRECISION_CHOICES
+from service.errors import (
+    BundleInvalid,
+    BundleNotFound,
+    EngineFailed,
+    EthostreamError,
+    InvalidConfig,
+)
 from service.graph_inputs import example_inputs
 from service.scheduler import Graph
+from service.setting_ranges import check_least
 from service.values import BundleVersion
 
 CreateEngine = Callable[..., Engine]
@@ -42,9 +50,13 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Threads that compute one batch; 0 takes one per processor."""
 
     def __post_init__(self) -> None:
-        """Check the number of threads."""
-        if self.threads < 0:
-            raise InvalidConfig(f"engine.threads is {self.threads}; give 0 for all processors")
+        """Check ranges and names."""
+        check_least(self, "engine", threads=0)
+        for name, choices in (("engine", ENGINE_CHOICES), ("precision", PRECISION_CHOICES)):
+            if getattr(self, name) not in choices:
+                raise InvalidConfig(
+                    f"engine.{name} is {getattr(self, name)!r}; give one of {', '.join(choices)}"
+                )
 
 
 class BundleState(enum.IntEnum):
@@ -191,7 +203,7 @@ class Repository:
         """
         async with self._changing:
             for key, status in list(self._status.items()):
-                if key.name == name and status.loaded is None:
+                if key.name == name and version in (0, key.version) and status.loaded is None:
                     del self._status[key]  # read it anew: it may have been mended
             await self.scan()
             if not version:
@@ -205,7 +217,10 @@ class Repository:
             self._publish(replace(status, state=BundleState.LOADING, reason=""))
             try:
                 loaded = await asyncio.to_thread(self._load, status.bundle)
-            except EthostreamError as error:
+            except asyncio.CancelledError:  # who asked for it went away
+                self._publish(status)
+                raise
+            except Exception as error:
                 state = BundleState.FAILED if status.loaded is None else BundleState.READY
                 self._publish(replace(status, state=state, reason=str(error)))
                 raise
@@ -285,7 +300,7 @@ class Repository:
                     threads=self._config.threads or default_threads(),
                 )
                 is_steady = _warm_up(engine, manifest, name, self._batch_sizes)
-            except (RuntimeError, ValueError, KeyError) as error:
+            except (RuntimeError, ValueError, KeyError, EngineFailed) as error:
                 raise BundleInvalid(
                     f"the graph {name} of {bundle.name}@{bundle.version} cannot be loaded by "
                     f"{engine_name}: {error}; export the bundle again"

@@ -64,6 +64,7 @@ class Server:
         self._uploads = UploadStore(
             Path(uploads) if uploads else None,
             max_bytes=config.video.max_upload_mib << 20,
+            max_total_bytes=config.video.max_uploads_mib << 20,
             lifetime_seconds=config.video.upload_hours * 3600,
         )
         self._admission = Admission(config.server.max_streams)
@@ -84,6 +85,7 @@ class Server:
             InvalidConfig: the port is in use, or a certificate cannot be read.
             BundleNotFound, BundleInvalid: a bundle that the config names cannot be loaded.
         """
+        self._warn_of_missing_folders()
         await self._runtime.start()
         server = self._grpc = self._build()
         address = self._config.server.listen
@@ -123,13 +125,26 @@ class Server:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
             await self._health.enter_graceful_shutdown()
-            await self._inference.drain()
-            await self._grpc.stop(self._config.server.drain_seconds)
+            # Together: unary sessions end after their calls, and the server cuts those in time.
+            await asyncio.gather(
+                self._inference.drain(), self._grpc.stop(self._config.server.drain_seconds)
+            )
         if self._jobs is not None:
             await self._jobs.stop()
         await self._runtime.stop()
         self._uploads.close()
         log.info("stopped")
+
+    def _warn_of_missing_folders(self) -> None:
+        """A disk may be mounted later, and live streams need none."""
+        folders = {
+            "video.roots": self._config.video.roots,
+            "jobs.results": self._config.jobs.results,
+        }
+        for setting, paths in folders.items():
+            for path in paths:
+                if not Path(path).is_dir():
+                    log.warning("a folder is missing", setting=setting, path=path)
 
     def _build(self) -> grpc.aio.Server:
         limit_bytes = self._config.server.max_message_mib << 20
@@ -167,8 +182,16 @@ class Server:
         config, runtime = self._config.jobs, self._runtime
         if not config.directory:
             return None
+        folder = Path(config.directory)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidConfig(
+                f"jobs.directory {folder} cannot be made: {error.strerror}; name a folder that "
+                "this server may write"
+            ) from error
         return JobRunner(
-            JobStore(Path(config.directory)),
+            JobStore(folder),
             lambda plan: open_local_analyzer(runtime, plan.bundles),
             parallel=config.parallel,
         )
@@ -223,10 +246,15 @@ def check_exposure(config: ServerConfig) -> None:
     """Refuse an address that others can reach without TLS and tokens.
 
     Raises:
-        InvalidConfig: such an address, and `insecure` is not set; or half of a TLS pair.
+        InvalidConfig: such an address, and `insecure` is not set; or a part of what TLS needs.
     """
     if bool(config.tls_certificate) != bool(config.tls_key):
         raise InvalidConfig("TLS needs both tls_certificate and tls_key; one of them is not set")
+    if config.tls_client_ca and not config.tls_certificate:
+        raise InvalidConfig(
+            "clients show certificates over TLS only; set tls_certificate and tls_key beside "
+            "tls_client_ca"
+        )
     if is_local_address(config.listen) or config.insecure:
         return
     missing = [

@@ -23,9 +23,9 @@ from service.bout_tracker import open_tracker
 from service.dynamic_crop import open_followers
 from service.errors import (
     EthostreamError,
-    FrameFailed,
     FrameOutOfOrder,
     InvalidRequest,
+    ServerFailed,
 )
 from service.frames import EncodedFrame, ReadFrame
 from service.outcomes import (
@@ -138,6 +138,8 @@ class LiveSession:
         self._in_work = 0
         self._unanswered = 0
         self._waiting: deque[_Accepted] = deque()
+        self._is_preparing = False
+        self._replaced: list[_Accepted] = []  # behind the frame in preparation; within the credits
         self._room = asyncio.Condition()
         self._finishing = self._ended = False
         self._last_index = -1
@@ -255,15 +257,21 @@ class LiveSession:
         """Take the next frame, read and resize it, hand it on: one at a time, in order."""
         while (accepted := await self._next()) is not None:
             self._in_work += 1
+            self._is_preparing = True
             try:
                 prepared = await self._preparer.prepare(accepted.frame)
             except EthostreamError as error:
                 self._fail(accepted, error)
-            except Exception as error:  # a bug must cost this frame alone, not hang the stream
-                self._log.exception("frame failed", frame=accepted.frame.frame_index)
-                self._fail(accepted, FrameFailed(f"frame {accepted.frame.frame_index}: {error!r}"))
+            except Exception:  # a bug must cost this frame alone, not hang the stream
+                index = accepted.frame.frame_index
+                self._log.exception("frame failed", frame=index)
+                self._fail(accepted, ServerFailed(f"frame {index}", "frame failed"))
             else:
                 self._begin(accepted, prepared)
+            self._is_preparing = False
+            for newer in self._replaced:
+                self._miss_behaviors(newer)
+            self._replaced.clear()
         for _, stream in self._behavior:
             stream.finish()
 
@@ -354,7 +362,10 @@ class LiveSession:
         self._settle(accepted, "result", poses=found, timings=timings, crops=crops)
 
     def _skip(self, accepted: _Accepted, reason: str) -> None:
-        self._miss_behaviors(accepted)
+        if self._is_preparing:  # behavior streams see that older frame first
+            self._replaced.append(accepted)
+        else:
+            self._miss_behaviors(accepted)
         self._settle(accepted, "skipped", reason=reason, in_work=False)
 
     def _fail(self, accepted: _Accepted, error: EthostreamError, *, behaviors: bool = True) -> None:

@@ -6,12 +6,13 @@ from typing import Literal
 import msgspec
 
 from service.dynamic_crop import DynamicCrop
-from service.errors import InvalidConfig
+from service.errors import InvalidConfig, InvalidRequest
 from service.prediction import Prediction
 from service.preprocess import CropRegion
 from service.repository import Selection
+from service.setting_ranges import check_least
 from service.shared_memory import SharedSegment
-from service.triggers import Trigger
+from service.triggers import Trigger, looks_ahead
 from service.video.base import VideoLimits
 
 Freshness = Literal["all", "latest", "deadline"]
@@ -32,6 +33,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_least(self, "session", max_width_px=1, max_height_px=1, idle_seconds=0)
         if not 1 <= self.default_frames_in_flight <= self.max_frames_in_flight:
             raise InvalidConfig(
                 f"default_frames_in_flight is {self.default_frames_in_flight}; give 1 to "
@@ -64,3 +66,12 @@ class SessionOptions:
     """Say where the keypoints will be."""
     shared_memory: SharedSegment | None = None
     """Where raw frames may lie; the session closes it at its end."""
+
+    def __post_init__(self) -> None:
+        """Refuse triggers that would wait for predictions in vain."""
+        for trigger in self.triggers:
+            if self.prediction is None and looks_ahead(trigger.condition):
+                raise InvalidRequest(
+                    f"trigger {trigger.name} looks at a predicted keypoint, but no prediction is "
+                    "asked for; set prediction, or leave out predicted"
+                )

@@ -8,6 +8,8 @@ from lightning import Callback, LightningModule, Trainer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from service.results.atomic import replacing
+
 log = logging.getLogger("ethostream.training")
 
 
@@ -46,16 +48,15 @@ class MetricsTable(Callback):  # type: ignore[misc]  # Lightning is untyped here
         log.info("%s", "  ".join(f"{name} {value:g}" for name, value in row.items()))
 
     def _write(self, rows: list[dict[str, float]]) -> None:
-        """Replace the table in one step, so that a kill leaves a whole one."""
-        unfinished = self._table.with_suffix(".part")
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(
-                file, fieldnames=list(dict.fromkeys(k for r in rows for k in r))
-            )
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        with (
+            replacing(self._table) as unfinished,
+            unfinished.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, fieldnames=names)
             writer.writeheader()
             for row in rows:
                 writer.writerow({**row, "epoch": int(row["epoch"])})
-        unfinished.replace(self._table)
 
 
 def read_metrics(table: Path) -> list[dict[str, float]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
@@ -128,18 +128,40 @@ def fit(
     return run.best_checkpoint()
 
 
+class _Saver(ModelCheckpoint):  # type: ignore[misc]  # Lightning is untyped here
+    """Writes one checkpoint of a run, in whose folder it goes on where that was moved."""
+
+    def __init__(self, run: Run, name: str, **best: str) -> None:
+        super().__init__(run.checkpoints, name, enable_version_counter=False, **best)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what was saved; Lightning alone forgets the best score with the folder."""
+        super().load_state_dict(_relocate(state_dict, Path(self.dirpath)))
+
+
+def _relocate(state: dict[str, Any], folder: Path) -> dict[str, Any]:
+    def move(path: str) -> str:
+        return path and str(folder / Path(path).name)
+
+    paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+    return {
+        **state,
+        "dirpath": str(folder),
+        "best_k_models": {move(path): score for path, score in state["best_k_models"].items()},
+        **{name: move(state[name]) for name in paths},
+    }
+
+
 def _callbacks(
     settings: LoopSettings, run: Run, monitor: str | None, mode: Literal["min", "max"]
 ) -> Iterator[Callback]:
     yield MetricsTable(run.metrics_table, run.curves_picture)
-    # Two savers: the best one needs the metric, the last one must be there after every epoch.
-    yield ModelCheckpoint(run.checkpoints, "last", enable_version_counter=False)
     if monitor is not None:
-        yield ModelCheckpoint(
-            run.checkpoints, "best", monitor=monitor, mode=mode, enable_version_counter=False
-        )
+        yield _Saver(run, "best", monitor=monitor, mode=mode)
         if settings.patience_epochs is not None:
             yield EarlyStopping(monitor, patience=settings.patience_epochs, mode=mode)
+    # After the best one, whose score it stores: a resumed training is to know what it has to beat.
+    yield _Saver(run, "last")
     if sys.stdout.isatty():
         yield RichProgressBar()
 
@@ -153,7 +175,8 @@ def _devices(settings: LoopSettings) -> int | str:
 def _strategy(settings: LoopSettings) -> str:
     several = torch.cuda.device_count() if settings.devices == "auto" else settings.devices
     # Spawned: processes that begin at this command's start would make the run's folder again.
-    return "ddp_spawn" if several > 1 else "auto"
+    # Curricula leave parts of a network out of an epoch.
+    return "ddp_spawn_find_unused_parameters_true" if several > 1 else "auto"
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from service.errors import InvalidConfig, NotFound
 
 RunTask = Task | Literal["backbone"]
 _T = TypeVar("_T")
+SplitPart = Literal["training", "validation", "test"]
 _LIBRARIES = ("torch", "torchvision", "lightning", "numpy", "opencv-python-headless")
 
 
@@ -40,6 +41,16 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Choose the best epoch."""
     test: tuple[str, ...]
     """Seen by neither; the card's figures are theirs."""
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether no sample is named: the model was imported, and all data is taken for new."""
+        return not (self.training or self.validation or self.test)
+
+    @property
+    def least_known(self) -> SplitPart:
+        """The part on which a model says most of new samples, of those that hold any."""
+        return "test" if self.test else "validation" if self.validation else "training"
 
 
 class _RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,6 +16,7 @@ from service.engine.cache import cache_folder
 from service.engine.cuda import find_gpu
 from service.engine.tensorrt_library import Library, load_library
 from service.errors import BundleInvalid, EngineFailed
+from service.results.atomic import replacing
 
 RTX_TARGETS = ("sm_80", "sm_86", "sm_89", "sm_120")
 """GPUs that a TensorRT-RTX engine is built for: Ampere, Ada and Blackwell, its own default."""
@@ -140,9 +141,8 @@ def _read_timing_cache(config: Any, path: Path) -> None:
 
 
 def _write_timing_cache(config: Any, path: Path) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_bytes(bytes(config.get_timing_cache().serialize()))
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(bytes(config.get_timing_cache().serialize()))
 
 
 def _spec(library: Library, tensor: Any) -> TensorSpec:

@@ -18,14 +18,15 @@ _REFERENCE = ("onnxruntime", "fp32")
 
 
 def gate_engine(directory: Path, data: Sequence[Path], *, engine: str, precision: str) -> ParityRow:
-    """Judge an engine on the bundle's held-out frames and enter what was found into the bundle.
+    """Judge an engine on the frames that the bundle knows least, and enter what was found into it.
 
     Where it passes, `precisions` of the bundle name it from now on; where it fails, they do not,
     and PARITY.json says why.
 
     Args:
         directory: folder of a bundle.
-        data: the labelled data that its split.json names frames or recordings of.
+        data: the labelled data that its split.json names frames or recordings of; for imported
+            bundles, any.
         engine: an engine that runs on this machine.
         precision: its precision.
 
@@ -50,12 +51,16 @@ def gate_engine(directory: Path, data: Sequence[Path], *, engine: str, precision
 def _judge_pose(bundle: Bundle, data: Sequence[Path], engine: str, precision: str) -> Verdict:
     from export.pose import judge_pose
     from training.pose.evaluate import PoseMeasurement, measure_bundle
+    from training.runs import Split
+
+    text = bundle.document("split")
+    part = msgspec.json.decode(text, type=Split).least_known if text else "test"
 
     def measured(engine: str, precision: str) -> PoseMeasurement:
         return measure_bundle(
             _allowing(bundle, engine, precision),
             data,
-            part="test",
+            part=part,
             engine=engine,
             precision=precision,
             threads=default_threads(),
@@ -68,18 +73,16 @@ def _judge_pose(bundle: Bundle, data: Sequence[Path], engine: str, precision: st
 
 def _judge_behavior(bundle: Bundle, data: Sequence[Path], engine: str, precision: str) -> Verdict:
     from export.behavior import PARITY_FRAMES, judge_behavior
-    from training.behavior.evaluate import Prediction, predict
+    from training.behavior.evaluate import Prediction, choose_recordings, predict
     from training.data.behavior_frames import Footage, load_footage
     from training.data.behavior_labels import read_behavior_project
-    from training.runs import Split
 
     manifest = bundle.manifest
     spec = manifest.behavior
     assert spec is not None, "a behavior bundle has the section `behavior`"
     project = read_behavior_project(data, exclusive=spec.exclusive, behaviors=spec.behaviors)
-    split = msgspec.json.decode(bundle.document("split"), type=Split)
     footage: list[Footage] = []
-    for recording in project.choose(split.test):
+    for recording in choose_recordings(bundle, project, "test")[1]:
         if sum(len(one.frames) for one in footage) < PARITY_FRAMES:
             footage += load_footage([recording], manifest.input)
 

@@ -23,10 +23,16 @@ class FolderJobs:
 
     Args:
         folder: of the jobs.
+        is_new: it need not be there yet.
+
+    Raises:
+        NotFound: it is not there.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_new: bool) -> None:
         self._store = JobStore(folder)
+        if not is_new:
+            self._store.check_folder()
         self._speeds: dict[str, JobSpeed] = {}
 
     async def submit(self, request: JobRequest, models: Path) -> Job:

@@ -21,6 +21,9 @@ async def run_jobs(arguments: argparse.Namespace) -> int:
 
     Returns:
         1 where it was to end with the jobs, and was stopped before, or videos failed in it.
+
+    Raises:
+        NotFound: there is no such folder.
     """
     config = ServiceConfig(
         jobs=JobsConfig(directory=str(arguments.jobs), parallel=arguments.parallel),
@@ -28,6 +31,7 @@ async def run_jobs(arguments: argparse.Namespace) -> int:
         video=VideoConfig(decode_workers=arguments.parallel, decoder=arguments.decoder),
     )
     store = JobStore(arguments.jobs)
+    store.check_folder()
     over_before = {one.plan.job_id for one in store.jobs() if one.is_over}
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,6 +1,7 @@
 """Options that several commands share: which server, what to look at, what to write."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,21 @@ def add_work_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--frame-limit", type=int, default=0, metavar="N", help="frames of each video; 0: all")
     add("--frame-rate", type=float, default=0.0, metavar="HZ", help="true rate; 0: the container's")
-    add("--overwrite", action="store_true", help="analyze again what is finished already")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="analyze again what is finished already, and replace more frames by fewer",
+    )
+
+
+def check_writable(path: Path) -> None:
+    """See whether a new file can be written there, before the work that it is to tell of.
+
+    Raises:
+        OSError: it cannot.
+    """
+    path.touch()
+    path.unlink()
 
 
 def read_request(arguments: argparse.Namespace) -> "RequestOptions":
@@ -78,8 +93,8 @@ def read_request(arguments: argparse.Namespace) -> "RequestOptions":
     from service.results import RequestOptions
     from service.results.provenance import DynamicCropOptions
 
-    if arguments.frame_limit < 0 or arguments.frame_rate < 0:
-        raise InvalidRequest("--frame-limit and --frame-rate are at least 0")
+    if arguments.frame_limit < 0 or not 0 <= arguments.frame_rate < math.inf:
+        raise InvalidRequest("--frame-limit and --frame-rate are numbers of at least 0")
     crop, follow = None, None
     if arguments.crop:
         parts = arguments.crop.split(",")

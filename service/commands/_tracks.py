@@ -28,7 +28,7 @@ Report = dict[str, Any]
 def convert(arguments: argparse.Namespace) -> int:
     """Write tracks in other formats."""
     reports: list[Report] = []
-    for track in _tracks(arguments):
+    for track in _tracks_apart(arguments):
         stem = derived_stem(track, "", arguments.out)
         stem = stem.with_name(stem.name.rstrip("_"))
         formats = [name for name in arguments.format if name != "slp"]
@@ -55,7 +55,7 @@ def filter_tracks(arguments: argparse.Namespace) -> int:
         alpha=arguments.alpha,
     )
     reports: list[Report] = []
-    for track in _tracks(arguments):
+    for track in _tracks_apart(arguments):
         done = filter_track(track, choices)
         files = write_tracks(
             done.track, derived_stem(track, "filtered", arguments.out), arguments.format
@@ -91,7 +91,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         raise InvalidRequest(f"--ahead-ms needs --kind kalman, not {arguments.kind}")
     truth = read_tracks(arguments.truth) if arguments.truth else None
     reports: list[Report] = []
-    for track in _tracks(arguments):
+    for track in _tracks_apart(arguments):
         cutoff = 0.6 if arguments.cutoff is None else arguments.cutoff
         for ahead_ms in arguments.ahead_ms:
             ahead_s = ahead_ms / 1e3
@@ -126,7 +126,7 @@ def kinematics(arguments: argparse.Namespace) -> int:
 
     joints = [_names(one, 3) for one in arguments.joint]
     reports: list[Report] = []
-    for track in _tracks(arguments):
+    for track in _tracks_apart(arguments):
         measured = measure_kinematics(track, joints=[(one[0], one[1], one[2]) for one in joints])
         table = kinematics_table(measured)
         stem = derived_stem(track, "kinematics", arguments.out)
@@ -155,7 +155,7 @@ def plot(arguments: argparse.Namespace) -> int:
     from service.drawing.track_plots import draw_track
 
     reports: list[Report] = []
-    for track in _tracks(arguments):
+    for track in _tracks_apart(arguments):
         files = []
         for animal, name in enumerate(track.names):
             ending = f"{name}_plot" if track.animals > 1 else "plot"
@@ -262,7 +262,7 @@ def quality(arguments: argparse.Namespace) -> int:
         left_right=tuple(_pair(one) for one in arguments.left_right) or None,
     )
     reports: list[Report] = []
-    for track in _tracks(arguments):
+    for track in _tracks_apart(arguments):
         judged = judge_track(track, choices)
         apart = max(1, round(track.frame_rate_hz / 2))
         worst = worst_frames(judged, arguments.frames, apart)
@@ -341,12 +341,27 @@ def _tracks(arguments: argparse.Namespace) -> "list[Track]":
     return [_read(arguments, path) for path in arguments.files]
 
 
+def _tracks_apart(arguments: argparse.Namespace) -> "list[Track]":
+    """Read tracks of which each has files of its own written."""
+    tracks = _tracks(arguments)
+    firsts: dict[Path, Path] = {}
+    for track in tracks:
+        stem = derived_stem(track, "", arguments.out)
+        first = firsts.setdefault(stem, track.source)
+        if first is not track.source:
+            raise InvalidRequest(
+                f"{first} and {track.source} would be written to the same files; run them apart, "
+                "with another --out each"
+            )
+    return tracks
+
+
 def _read(arguments: argparse.Namespace, path: Path) -> Track:
     track = read_tracks(path, arguments.model)
     if arguments.rate < 0:
         raise InvalidRequest(f"--rate is {arguments.rate:g}; give frames a second")
     if arguments.rate:
-        track = replace(track, frame_rate_hz=arguments.rate)
+        track = replace(track, frame_rate_hz=arguments.rate, recorded_s=None)
     if arguments.skeleton:
         bones = tuple(_pair(one) for one in arguments.skeleton)
         track.places(bones)

@@ -102,6 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidRequest(f"--parallel is {arguments.parallel}; give at least 1")
     if arguments.ray and arguments.server:
         raise InvalidRequest("--ray and --server name two places to compute; leave one out")
+    if arguments.server:
+        _check_server_chooses(arguments)
     outputs = read_outputs(arguments)
     check_formats(outputs.formats)
     request = Request(
@@ -132,6 +134,18 @@ def run(arguments: argparse.Namespace) -> int:
     reports = asyncio.run(analyze())
     _print(reports, work.left_out, page, as_json=arguments.json)
     return 1 if any(one.state == "failed" for one in reports) else 0
+
+
+def _check_server_chooses(arguments: argparse.Namespace) -> None:
+    from service.errors import InvalidRequest
+
+    for name in ("models", "engine", "precision", "decoder"):
+        value = getattr(arguments, name)
+        if value not in (None, "auto"):
+            raise InvalidRequest(
+                f"--{name} {value} is for computing here, and {arguments.server} has its own "
+                "settings; leave it out, or give it to `ethostream serve`"
+            )
 
 
 def _choose_worker(arguments: argparse.Namespace, request: "Request") -> "OpenWorker":

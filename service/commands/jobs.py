@@ -125,7 +125,7 @@ async def _ask(arguments: argparse.Namespace) -> int:
     if arguments.jobs is not None:
         from service.commands._job_folder import FolderJobs
 
-        folder = FolderJobs(arguments.jobs)
+        folder = FolderJobs(arguments.jobs, is_new=arguments.action == "submit")
         return await _act(folder, lambda: _store(folder, arguments), arguments)
 
     from ethostream import AsyncClient
@@ -214,7 +214,13 @@ async def _store(jobs: "FolderJobs", arguments: argparse.Namespace) -> "Job":
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).absolute())
+    """Return where a path or pattern leads from here, without parts `..`, which jobs refuse.
+
+    Links behind the last of these keep their names: results have them.
+    """
+    parts = Path(path).absolute().parts
+    behind = len(parts) - parts[::-1].index("..") if ".." in parts else 1
+    return str(Path(*parts[:behind]).resolve().joinpath(*parts[behind:]))
 
 
 async def _watch(updates: "AsyncIterator[Job]", *, as_json: bool) -> int:

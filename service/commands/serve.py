@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.commands._options import check_writable
 from service.decoder_names import DECODER_CHOICES
 from service.engine_names import ENGINE_CHOICES, PRECISION_CHOICES
 
@@ -67,13 +68,15 @@ def run(arguments: argparse.Namespace) -> int:
     configure_logs(arguments.log)
     config = load_config(arguments.config) if arguments.config else ServiceConfig()
     config = _override(config, arguments)
+    partial = arguments.port_file and arguments.port_file.with_suffix(".partial")
+    if partial:
+        check_writable(partial)
 
     async def main() -> None:
         announce: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
 
         def write_port(done: "asyncio.Future[Server]") -> None:
-            if arguments.port_file and not done.cancelled():
-                partial = arguments.port_file.with_suffix(".partial")
+            if partial and not done.cancelled():
                 partial.write_text(f"{done.result().port}\n")
                 partial.replace(arguments.port_file)
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.commands._options import check_writable
 from service.commands._shipped import SHIPPED_MODELS
 from service.errors import InvalidRequest
 
@@ -58,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.out.exists():
         raise InvalidRequest(f"{arguments.out} is there already; give another --out or remove it")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(arguments.out)
     from service.logs import configure_logs
     from service.tuning.launch import launch
 

@@ -75,12 +75,17 @@ def draw_labelled(
         The number of frames drawn; those without pixels are left out.
 
     Raises:
-        InvalidRequest: the crop does not lie in the frame, or no frame of the track is in the
-            video.
+        InvalidRequest: the crop does not lie in the frame, the track has frames that the video
+            has not, or none with pixels.
         InvalidVideo: the video cannot be read.
     """
     options = options or LabelledOptions()
     source = VideoFile(video)
+    if track.frame_index.max(initial=-1) >= source.frames:
+        raise InvalidRequest(
+            f"{track.source} has frames up to {track.frame_index.max()}, but {video} has "
+            f"{source.frames}; give the video that was analyzed"
+        )
     painter = _Painter(track, source.shape, options)
     rows = {int(index): row for row, index in enumerate(track.frame_index)}
     pixels = np.empty(source.shape, np.uint8)
@@ -106,10 +111,7 @@ def draw_labelled(
             if on_frame is not None:
                 on_frame(drawn)
         if not drawn:
-            raise InvalidRequest(
-                f"no frame of {track.source} is in {video}, which has {source.frames}; give the "
-                "video that was analyzed"
-            )
+            raise InvalidRequest(f"no frame of {track.source} has pixels in {video}")
     return drawn
 
 

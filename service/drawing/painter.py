@@ -24,7 +24,8 @@ class OverlayOptions:
     confidence_cutoff: float | None = None
     """Points below it are not drawn; None takes each bundle's own."""
     trail_frames: int = 0
-    """Frames over which the way of each animal's center is drawn; 0 draws none."""
+    """Frames over which the way of the animal's center is drawn; 0 draws none. Bundles that find
+    several animals have no ways and no bones: their points are not grouped into animals."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -85,22 +86,22 @@ class OverlayPainter:
         answers = self._results.pose_answers()
         for (bundle, poses), centers in zip(answers, self._centers, strict=True):
             assert bundle.pose is not None
-            start = max(0, row - self._options.trail_frames)
-            for animal in range(bundle.pose.max_animals if self._options.trail_frames else 0):
+            # Rows of several are the n-th best places of each keypoint, of any animal.
+            is_grouped = bundle.pose.max_animals == 1
+            if self._options.trail_frames and is_grouped:
+                start = max(0, row - self._options.trail_frames)
                 draw_trail(
                     image,
-                    self._enlarged(centers[start : row + 1, animal]),
-                    color=colors.series_color(4 + animal),
+                    self._enlarged(centers[start : row + 1, 0]),
+                    color=colors.series_color(4),
                     width_px=max(2, round(self._radius_px)),
                 )
-            names = bundle.pose.keypoints
+            names, bones = bundle.pose.keypoints, bundle.pose.skeleton if is_grouped else ()
             draw_poses(
                 image,
                 self._enlarged(poses.keypoints_xy[row]).astype(np.float32),
                 poses.confidence[row],
-                skeleton=[
-                    (names.index(one), names.index(two)) for one, two in bundle.pose.skeleton
-                ],
+                skeleton=[(names.index(one), names.index(two)) for one, two in bones],
                 confidence_cutoff=self._cutoff(bundle),
                 radius_px=self._radius_px,
                 first_color=first_color,

@@ -6,6 +6,7 @@ sibling's.
 """
 
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,6 +32,10 @@ __all__ = [
     "engine_file",
     "load_graph",
 ]
+
+# OpenVINO tells Intel through Google of each import, unasked, and forks the server to do so. It
+# takes the package that does it for optional: without it nobody is told.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def default_threads() -> int:

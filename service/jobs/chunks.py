@@ -6,7 +6,6 @@ number of its first row and the fencing number of the lease under which it was w
 """
 
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,8 +76,6 @@ class ChunkStore:
         with replacing(path) as unfinished, unfinished.open("wb") as file:
             file.write(hashlib.sha256(data).digest())
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
         self.paths.append(path)
         self.rows += len(table)
 

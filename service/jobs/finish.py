@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from service.errors import EngineFailed
 from service.jobs.chunks import read_chunks
 from service.jobs.lease import Lease
@@ -28,13 +30,16 @@ from service.results import (
     read_results,
     record_path,
 )
+from service.results.atomic import replacing
 from service.results.formats import result_paths, write_derived
 from service.results.parquet import write_tables
-from service.results.plan import PlannedVideo
+from service.results.plan import OUTPUTS_ENDING, PlannedVideo
 
 Task = TypeVar("Task")
 
 _TRAIL_FRAMES = 20
+_WRITTEN = "written.json"
+"""In the work folder of a video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +133,8 @@ class Finisher:
                     self._pool = None
                 if attempt == 2:
                     raise EngineFailed(
-                        f"the process that writes {what} died twice; is there memory enough? name "
-                        "fewer formats"
+                        f"the process that writes {what} died twice; are there memory and disk "
+                        "enough? name fewer formats"
                     ) from error
 
 
@@ -147,12 +152,34 @@ def write_files(task: Finish) -> None:
         if outputs.formats or outputs.overlay or outputs.report:
             _write_derived(task, read_results(staged if task.chunks else record), staging)
         lease.check()
-        if task.chunks:
-            record.unlink(missing_ok=True)  # where it is, the files beside it belong to it
+        if task.chunks:  # where a record is, the files beside it belong to it
+            record.unlink(missing_ok=True)
+            for name in _written(lease):
+                (video.out / name).unlink(missing_ok=True)
+        names = {path.name for path in staging.iterdir() if path != staged}
+        _write_names(lease, names if task.chunks else names | _written(lease))
         for path in sorted(staging.iterdir(), key=lambda path: path == staged):
             path.replace(video.out / path.name)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _written(lease: Lease) -> set[str]:
+    """Names of the files that were written beside the record, whichever run did it.
+
+    Others, with the names of formats that nobody asked for, are the user's own.
+    """
+    try:
+        return set(msgspec.json.decode((lease.folder / _WRITTEN).read_bytes(), type=list[str]))
+    except (OSError, msgspec.MsgspecError):
+        return set()
+
+
+def _write_names(lease: Lease, names: set[str]) -> None:
+    # Other programs keep groups of their own in these; ours are written anew where they are wanted.
+    shared = {name for name in names if name.endswith(OUTPUTS_ENDING)}
+    with replacing(lease.folder / _WRITTEN) as path:
+        path.write_bytes(msgspec.json.encode(sorted(names - shared)))
 
 
 def _write_derived(task: Finish, results: VideoResults, staging: Path) -> None:

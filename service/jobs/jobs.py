@@ -24,7 +24,8 @@ log = structlog.get_logger("ethostream.jobs")
 _LOOK_SECONDS = 2.0
 """How often the folder is looked at for what other servers did, and told to those who watch."""
 _BUSY_SECONDS = 5.0
-"""Wait before a video that another process works on is tried again."""
+"""Wait before a video is tried again that another process works on, or whose report could not be
+stored."""
 
 OpenAnalyzer = Callable[[JobPlan], Awaitable[Analyzer]]
 """Gives what computes the bundles of a job."""
@@ -142,10 +143,12 @@ class JobRunner:
                 jobs = await asyncio.to_thread(self.store.jobs)
                 self._begin_what_can_be(jobs)
                 for job in jobs if owes_pages else ():
-                    await self._write_page(job.plan.job_id)
+                    await self._write_page(job.plan)
                 owes_pages = False
             except OSError as error:  # the file system stalls: look again in a moment
                 log.error("the folder of jobs cannot be read", reason=str(error))
+            except Exception:  # a bug that one job meets must not stop the others for good
+                log.exception("jobs cannot be looked at")
             # Not asyncio.wait_for: before Python 3.12 it forgets a cancellation that comes together
             # with what it waits for, and a runner that is stopped would work on.
             with suppress(TimeoutError):
@@ -172,11 +175,9 @@ class JobRunner:
         try:
             report = await self._analyze(job, place)
             if report.state == "busy":
-                self._busy_until[key] = time.monotonic() + _BUSY_SECONDS
-            else:
-                log.info("video settled", job=key[0], video=report.video, state=report.state)
+                self._look_later(key)
             self._give_place_back(key)
-            await self._write_page(key[0])
+            await self._write_page(job.plan)
         finally:
             self._running.pop(key, None)
             self._writing.discard(key)
@@ -185,7 +186,10 @@ class JobRunner:
     async def _analyze(self, job: StoredJob, place: int) -> VideoReport:
         plan = job.plan
         key, video = (plan.job_id, place), plan.videos[place]
-        settle = partial(self.store.settle, job, place)
+        settle = partial(self._settle, job, place)
+        settled = await asyncio.to_thread(self.store.report, job, place)
+        if settled is not None:  # since the jobs were listed
+            return settled
         try:
             analyzer = await self._open_analyzer(plan)
             request = Request(options=plan.options, outputs=plan.outputs, overwrite=plan.overwrite)
@@ -197,10 +201,22 @@ class JobRunner:
             await asyncio.to_thread(settle, report)
             return report
 
-    async def _write_page(self, job_id: str) -> None:
-        """Write the page of a job that is over, where it has none."""
-        job = await asyncio.to_thread(self.store.job, job_id)
-        if not (job.plan.outputs.report and job.is_over) or (job.folder / JOB_REPORT).exists():
+    def _settle(self, job: StoredJob, place: int, report: VideoReport) -> None:
+        fields = {"job": job.plan.job_id, "video": report.video, "state": report.state}
+        try:
+            self.store.settle(job, place, report)
+        except OSError as error:  # the disk of the jobs is full or gone
+            log.error("what became of a video cannot be stored", reason=str(error), **fields)
+            self._look_later((job.plan.job_id, place))
+        else:
+            log.info("video settled", **fields)
+
+    async def _write_page(self, plan: JobPlan) -> None:
+        """Write the page of a job that is over, where one was asked for and is not there."""
+        if not plan.outputs.report:
+            return
+        job = await asyncio.to_thread(self.store.job, plan.job_id)
+        if not job.is_over or (job.folder / JOB_REPORT).exists():
             return
         async with self._leases.hold(job.folder) as lease:
             if lease is None:
@@ -208,16 +224,19 @@ class JobRunner:
             page = JobPage(
                 tuple(
                     job.reports.get(place, VideoReport(str(video.path), "cancelled"))
-                    for place, video in enumerate(job.plan.videos)
+                    for place, video in enumerate(plan.videos)
                 ),
-                job.plan.left_out,
+                plan.left_out,
                 job.folder,
-                job.plan.title or job_id,
+                plan.title or plan.job_id,
             )
             try:
                 await self._finisher.write_page(page)
             except (EthostreamError, OSError) as error:
-                log.error("the page of a job cannot be written", job=job_id, reason=str(error))
+                log.error("the page of a job cannot be written", job=plan.job_id, reason=str(error))
+
+    def _look_later(self, key: tuple[str, int]) -> None:
+        self._busy_until[key] = time.monotonic() + _BUSY_SECONDS
 
     def _give_place_back(self, key: tuple[str, int]) -> None:
         self._writing.add(key)

@@ -28,6 +28,11 @@ STALE_SECONDS = 30.0
 network file system that stalls."""
 
 
+_held: set[Path] = set()
+"""Lease files that this process holds, whichever `LeaseTaker` took them: on a full disk the end of
+one cannot be written."""
+
+
 class Holder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Content of a lease file."""
 
@@ -35,7 +40,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """See `host_name`."""
     process: int
     process_began: float
-    """Time when the process began, s since 1970: a process number is used again some day."""
+    """See `process_start`: a process number is used again some day."""
     beat: int = 0
     ended: bool = False
 
@@ -83,7 +88,7 @@ class LeaseTaker:
         """Beat of each foreign lease, and when it was first seen, by our own clock."""
         process = psutil.Process()
         self._me = Holder(
-            host=host_name(), process=process.pid, process_began=process.create_time()
+            host=host_name(), process=process.pid, process_began=process_start(process)
         )
 
     def take(self, folder: Path) -> Lease | None:
@@ -101,6 +106,7 @@ class LeaseTaker:
             return None  # somebody was quicker
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(self._me))
+        _held.add(lease_path(folder, lease.number))
         for number in range(1, lease.number):
             lease_path(folder, number).unlink(missing_ok=True)
         return lease
@@ -108,19 +114,25 @@ class LeaseTaker:
     @asynccontextmanager
     async def hold(self, folder: Path) -> AsyncIterator[Lease | None]:
         """Take a lease and show signs of life until the block ends; None while another holds it."""
-        lease = await asyncio.to_thread(self.take, folder)
+        taking = asyncio.create_task(asyncio.to_thread(self.take, folder))
+        try:
+            lease = await asyncio.shield(taking)
+        except asyncio.CancelledError:  # its thread takes the lease all the same
+            with suppress(OSError):
+                if (lease := await taking) is not None:
+                    await asyncio.to_thread(_end, lease)
+            raise
         if lease is None:
             yield None
             return
-        beating = asyncio.create_task(_beat(lease))
+        is_over = asyncio.Event()
+        beating = asyncio.create_task(_beat(lease, is_over))
         try:
             yield lease
         finally:
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
-            with suppress(OSError):  # the file system went away: the lease grows stale
-                if newest_number(folder) == lease.number:
-                    lease.write(beat=0, ended=True)
+            is_over.set()
+            await beating  # a beat that is being written would take the place of the end
+            await asyncio.to_thread(_end, lease)
 
     def _is_held(self, path: Path) -> bool:
         try:
@@ -131,7 +143,8 @@ class LeaseTaker:
             if holder.ended:
                 return False
             if holder.host == self._me.host:
-                return _is_alive(holder)
+                is_ours = holder.process == self._me.process and _is_alive(holder)
+                return path in _held if is_ours else _is_alive(holder)
         beat = holder.beat if holder else -1
         now = time.monotonic()
         known, since = self._seen.get(path, (None, now))
@@ -157,26 +170,46 @@ def lease_path(folder: Path, number: int) -> Path:
 
 
 def host_name() -> str:
-    """Return the name of where process numbers count: the host, and on Linux its namespace.
+    """Return the name of where process numbers count: host, and on Linux its boot and namespace.
 
-    Containers may share the name of the host, but not its numbers.
+    Containers may share the name of the host, but not its numbers; machines made from one image
+    share the name alone.
     """
     with suppress(OSError):
-        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{socket.gethostname()} {boot} {Path('/proc/self/ns/pid').readlink()}"
     return socket.gethostname()
 
 
-async def _beat(lease: Lease) -> None:
+def process_start(process: psutil.Process) -> float:
+    """Return when a process began, s, the same whenever it is asked."""
+    began = process.create_time()
+    # Linux counts from the boot, and tells the time of that anew whenever the clock is set.
+    return began - psutil.boot_time() if psutil.LINUX else began
+
+
+async def _beat(lease: Lease, is_over: asyncio.Event) -> None:
     beat = 0
     while True:
-        await asyncio.sleep(BEAT_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BEAT_SECONDS):
+                await is_over.wait()
+                return
         beat += 1
         with suppress(OSError):  # a stalled file system: the next beat may come through
             await asyncio.to_thread(lease.write, beat=beat)
 
 
+def _end(lease: Lease) -> None:
+    """Give a lease back; one that another holder has taken over stays as it is."""
+    _held.discard(lease_path(lease.folder, lease.number))
+    with suppress(OSError):  # the file system went away, or is full: `_held` tells
+        if newest_number(lease.folder) == lease.number:
+            lease.write(beat=0, ended=True)
+
+
 def _is_alive(holder: Holder) -> bool:
     try:
-        return abs(psutil.Process(holder.process).create_time() - holder.process_began) < 1.0
+        return abs(process_start(psutil.Process(holder.process)) - holder.process_began) < 1.0
     except psutil.NoSuchProcess:
         return False

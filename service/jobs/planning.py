@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from service.bundle import file_sha256
 from service.errors import InvalidRequest, PathOutsideRoots, VideoNotFound
+from service.paths import is_below, unreachable
 from service.results.plan import (
     JOB_REPORT,
     REPORT_ENDING,
@@ -58,7 +60,9 @@ def plan_work(paths: Sequence[Path], out: Path | None = None) -> PlannedWork:
         LeftOut(str(path), f"it has the same bytes as {first}: see the results of that")
         for path, first in twins.items()
     ]
-    known = {one.path for one in planned} | {file for one in planned for file in one.pictures}
+    known = {one.path.resolve() for one in planned} | {
+        file for one in planned for file in one.pictures
+    }
     stems = {one.stem for one in planned}
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else ():
@@ -76,55 +80,86 @@ def find_below_roots(patterns: Sequence[str], roots: Sequence[Path]) -> list[Pat
         roots: folders below which all must lie, after links are followed.
 
     Raises:
-        PathOutsideRoots: one is below no root.
-        VideoNotFound: nothing is there.
+        PathOutsideRoots: one is below no root, or has a part `..`; nothing is said of whether it
+            exists.
+        VideoNotFound: nothing is there, or the system refuses to look.
     """
     found: list[Path] = []
     bases = [root.resolve() for root in roots]
     for pattern in patterns:
-        relative = [one for base in bases if (one := _below(pattern, base))]
+        relative = [
+            (base, part)
+            for root, base in zip(roots, bases, strict=True)
+            if (part := _below(pattern, root, base, bases))
+        ]
         if not relative:
-            allowed = "none is configured" if not roots else "ask the operator which are served"
-            raise PathOutsideRoots(
-                f"the path {pattern!r} is not below any root of this server ({allowed})"
-            )
-        matches = [path for base, part in relative for path in _matches(base, part)]
+            raise _outside([pattern], roots)
+        try:
+            matches = [path for base, part in relative for path in _matches(base, part)]
+        except OSError as error:
+            raise unreachable(pattern, error) from error
         if not matches:
             raise VideoNotFound(
                 f"nothing is at {pattern!r} below the server's roots; check the path"
             )
         for path in matches:
-            check_below(path, bases)
+            check_below(path, bases, [pattern])
             found.append(path)
     return found
 
 
-def check_below(path: Path, roots: Sequence[Path]) -> None:
-    """Refuse a path that a link, or `..`, leads out of the roots.
+def check_below(path: Path, roots: Sequence[Path], asked: Sequence[str]) -> None:
+    """Refuse a path that a link leads out of the roots.
+
+    Args:
+        path: the path.
+        roots: real paths of folders below which it must lie, after links are followed.
+        asked: paths and patterns of the client by which it was found: all that it is told.
 
     Raises:
         PathOutsideRoots: it is below none.
     """
-    real = path.resolve()
-    if not any(real.is_relative_to(root.resolve()) for root in roots):
-        raise PathOutsideRoots(
-            f"the path {str(path)!r} leads outside of the server's roots; ask the operator which "
-            "are served"
-        )
+    if not is_below(path, roots):
+        raise _outside(asked, roots)
 
 
-def _below(pattern: str, base: Path) -> tuple[Path, str] | None:
+def _outside(asked: Sequence[str], roots: Sequence[Path]) -> PathOutsideRoots:
+    hint = "ask the operator which are served, and use no `..`" if roots else "none is configured"
+    return PathOutsideRoots(
+        f"what {', '.join(map(repr, asked))} names leads outside of this server's roots ({hint})"
+    )
+
+
+def _below(pattern: str, root: Path, base: Path, bases: Sequence[Path]) -> str:
+    """Return a pattern relative to a root; empty where it leads elsewhere, before one looks.
+
+    Args:
+        pattern: absolute ones begin with the root, or with its real path.
+        root: as it is configured; may be a link.
+        base: its real path.
+        bases: those of all roots, in which links may end.
+    """
     path = Path(pattern)
-    if not path.is_absolute():
-        return base, pattern
-    return (base, str(path.relative_to(base))) if path.is_relative_to(base) else None
+    if path.is_absolute():
+        names = [one for one in (base, root.absolute()) if path.is_relative_to(one)]
+        if not names:
+            return ""
+        path = path.relative_to(names[0])
+    fixed = takewhile(lambda part: not _is_pattern(part), path.parts)
+    if ".." in path.parts or not is_below(base.joinpath(*fixed), bases):
+        return ""
+    return str(path)
+
+
+def _is_pattern(text: str) -> bool:
+    return any(sign in text for sign in "*?[")
 
 
 def _matches(base: Path, pattern: str) -> list[Path]:
     path = base / pattern
     if path.exists():  # a name may hold signs of patterns
         return [path]
-    if not any(sign in pattern for sign in "*?["):
+    if not _is_pattern(pattern):
         return []
     try:
         return sorted(base.glob(pattern))

@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from service.errors import InvalidRequest, JobNotFound
+from service.errors import InvalidRequest, JobNotFound, NotFound
 from service.jobs.finish import Outputs
 from service.jobs.planning import LeftOut
 from service.jobs.reports import VideoReport
@@ -100,6 +100,15 @@ class JobStore:
         self._complete: dict[tuple[str, int], dict[int, VideoReport]] = {}
         """Of attempts in which every video has one."""
 
+    def check_folder(self) -> None:
+        """Check that the folder is there, as that of a disk is that was mounted.
+
+        Raises:
+            NotFound: it is not.
+        """
+        if not self.folder.is_dir():
+            raise NotFound(f"there is no folder of jobs at {self.folder}; name the one of --jobs")
+
     def add(self, plan: JobPlan) -> None:
         """Store a job; others see it once it is whole."""
         with replacing(self.folder / plan.job_id / "job.json") as path:
@@ -112,10 +121,13 @@ class JobStore:
             try:
                 found.append(self.job(path.parent.name))
             except JobNotFound as error:
-                if path not in self._unreadable:
-                    log.error("a job cannot be read", reason=str(error))
-                self._unreadable.add(path)
+                self._tell_unreadable(path, str(error))
         return found
+
+    def _tell_unreadable(self, path: Path, reason: str) -> None:
+        if path not in self._unreadable:
+            log.error("a job cannot be read", reason=reason)
+        self._unreadable.add(path)
 
     def job(self, job_id: str) -> StoredJob:
         """Return a job as it is now.
@@ -164,9 +176,15 @@ class JobStore:
 
     def settle(self, job: StoredJob, place: int, report: VideoReport) -> None:
         """Store what became of a video."""
-        path = job.folder / "videos" / f"{place:06d}-{job.attempt:06d}.json"
-        with replacing(path) as unfinished:
+        with replacing(_report_path(job, place)) as unfinished:
             unfinished.write_bytes(_encode(report))
+
+    def report(self, job: StoredJob, place: int) -> VideoReport | None:
+        """Read what became of a video in the job's attempt; None where it is not settled yet."""
+        try:
+            return _decode(_report_path(job, place).read_bytes(), VideoReport)
+        except (FileNotFoundError, msgspec.MsgspecError):  # one that is damaged is written anew
+            return None
 
     def _plan(self, job_id: str) -> JobPlan:
         if job_id not in self._plans:
@@ -196,13 +214,21 @@ class JobStore:
         for path in sorted(folder.glob("[0-9]*.json")):
             name = path.name
             if name not in known:
-                known[name] = _decode(path.read_bytes(), VideoReport)
+                try:
+                    known[name] = _decode(path.read_bytes(), VideoReport)
+                except msgspec.MsgspecError as error:  # its video is looked at again
+                    self._tell_unreadable(path, f"{path}: {error}")
+                    continue
             place, number = (int(part) for part in name.removesuffix(".json").split("-"))
             if number == attempt or known[name].state != "failed":
                 found[place] = known[name]
         if len(found) == len(plan.videos):
             self._complete[plan.job_id, attempt] = found
         return found
+
+
+def _report_path(job: StoredJob, place: int) -> Path:
+    return job.folder / "videos" / f"{place:06d}-{job.attempt:06d}.json"
 
 
 def new_job_id() -> str:

@@ -9,6 +9,7 @@ from service.errors import InvalidRequest, PathOutsideRoots
 from service.jobs.finish import Outputs
 from service.jobs.planning import check_below, find_below_roots, plan_work
 from service.jobs.store import JobPlan, new_job_id
+from service.paths import find_places
 from service.results import RequestOptions
 from service.results.formats import check_formats
 from service.results.provenance import size_bytes
@@ -66,10 +67,13 @@ def plan_job(
     elif request.beside_videos:
         out = None
     work = plan_work(find_below_roots(request.paths, roots), out)
+    bases = [root.resolve() for root in roots]
+    result_bases = [root.resolve() for root in result_roots]
     for video in work.videos:
-        check_below(video.path, roots)
+        for file in (video.path, *video.pictures):
+            check_below(file, bases, request.paths)
         if request.beside_videos:
-            check_below(video.out, result_roots)
+            check_below(video.out, result_bases, request.paths)
     if request.outputs.overlay and any(one.pictures for one in work.videos):
         raise InvalidRequest("an overlay is drawn on videos; leave it out for pictures")
     return JobPlan(
@@ -92,15 +96,10 @@ def plan_job(
 
 def _find_place(text: str, roots: Sequence[Path]) -> Path:
     """Return the folder for results, absolute or relative to a root; it need not be there yet."""
-    places = [root / text for root in roots]
-    inside = [
-        place
-        for place, root in zip(places, roots, strict=True)
-        if place.resolve().is_relative_to(root.resolve())
-    ]
-    if not inside:
+    places = find_places(text, roots)
+    if not places:
         raise PathOutsideRoots(
             f"results cannot go to {text!r}, which is below no root for results of this server; "
             "leave `out` empty, or ask the operator (`results` in section [jobs])"
         )
-    return inside[0].resolve()
+    return places[0]

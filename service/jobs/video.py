@@ -17,7 +17,7 @@ from service.jobs.finish import Finish, Finisher, Outputs
 from service.jobs.lease import Lease, LeaseTaker
 from service.jobs.manifest import VideoManifest, read_manifest, work_folder, write_manifest
 from service.jobs.reports import VideoReport
-from service.jobs.work import VideoProgress, VideoWork
+from service.jobs.work import VideoProgress, VideoWork, stamp_of
 from service.results import RequestOptions, count_frames, read_provenance, record_path, same_work
 from service.results.plan import PlannedVideo
 
@@ -106,6 +106,9 @@ class VideoWorker:
             if await asyncio.to_thread(self._is_finished, video):
                 await self._add_files(video, lease)
                 return await asyncio.to_thread(self._skipped, video)
+            refused = await asyncio.to_thread(self._refuse, video, lease)
+            if refused:
+                return VideoReport(str(video.path), "failed", message=refused)
             return _done(await self._analyze(video, lease, analyzed))
         except LeaseLost:
             return VideoReport(str(video.path), "busy")
@@ -143,7 +146,7 @@ class VideoWorker:
         """Whether nothing is left to do, not even to put away; needs no place to write."""
         return (
             self._is_finished(video)
-            and all(path.exists() for path in self._paths(video))
+            and self._has_files(video)
             and not any((work_folder(video) / "chunks").glob("*"))
         )
 
@@ -158,19 +161,43 @@ class VideoWorker:
             return False
         return same_work(stored, video.source, self._analyzer.bundles, self._request.options)
 
+    def _refuse(self, video: PlannedVideo, lease: Lease) -> str:
+        """Say what of earlier work nobody asked to replace; empty where there is none."""
+        before = read_manifest(lease.folder)
+        if before is None or self._request.overwrite:
+            return ""
+        other = _other_recording(video, before)
+        if other:
+            return (
+                f"{other}, which was analyzed before, and {video.path} would write the same "
+                f"files in {video.out}; give another --out, or --overwrite to replace them"
+            )
+        limit = self._request.options.frame_limit
+        is_kept = before.state != "done" or record_path(video.out, video.stem).is_file()
+        if 0 < limit < before.frames and is_kept:
+            return (
+                f"{before.frames} frames of {video.path} are in {video.out} from before, and this "
+                f"would replace them by {limit}; give another --out, or --overwrite"
+            )
+        return ""
+
     def _paths(self, video: PlannedVideo) -> tuple[Path, ...]:
         """List the files of a finished video."""
         stored = read_provenance(record_path(video.out, video.stem))
         return self._request.outputs.paths(video, stored.bundles)
 
+    def _has_files(self, video: PlannedVideo) -> bool:
+        return all(path.exists() for path in self._paths(video))
+
     async def _add_files(self, video: PlannedVideo, lease: Lease) -> None:
         """Make what is asked for and is not there from the record, and put chunks away."""
-        if any(not path.exists() for path in self._paths(video)):
+        if not await asyncio.to_thread(self._has_files, video):
             self._on_progress(VideoProgress(video, "writing"))
-            provenance = read_provenance(record_path(video.out, video.stem))
+            record = record_path(video.out, video.stem)
+            provenance = await asyncio.to_thread(read_provenance, record)
             outputs = self._request.outputs
             await self._finisher.write(Finish(video, lease, provenance, (), outputs))
-        ChunkStore(lease.folder / "chunks", lease).clear()
+        await asyncio.to_thread(ChunkStore(lease.folder / "chunks", lease).clear)
 
     def _skipped(self, video: PlannedVideo) -> VideoReport:
         return VideoReport(
@@ -207,6 +234,16 @@ def _describe(error: Exception, video: PlannedVideo) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk of {video.out} is full; make room and run again: what is done is kept"
     return f"{error}; the results go to {video.out}: run again when that is there"
+
+
+def _other_recording(video: PlannedVideo, before: VideoManifest) -> str:
+    """Path of another recording that the results are of, where it is there still; else empty."""
+    if before.start is None or before.video == str(video.path):
+        return ""
+    other = Path(before.video)
+    if not (other.exists() and video.path.exists()) or other.samefile(video.path):
+        return ""
+    return "" if before.start.source == stamp_of(video) else before.video
 
 
 def _note_failure(lease: Lease, message: str) -> None:

@@ -109,21 +109,21 @@ class VideoWork:
             EthostreamError, OSError: what the video, its disk or its formats did.
         """
         began = time.perf_counter()
-        stamp = await asyncio.to_thread(_stamp, self._video)
+        begun = await asyncio.to_thread(stamp_of, self._video)
         before = await asyncio.to_thread(read_manifest, self._lease.folder)
-        known = before if before and self._is_same(before.start, stamp) else None
+        known = before if before and self._is_same(before.start, begun) else None
         await asyncio.to_thread(self._store.recover if known else self._store.clear)
         # Hashing reads the file while the engine computes.
         hashing = asyncio.create_task(self._describe(known))
         try:
-            start, resumed = await self._analyze(stamp, known.start if known else None)
+            start, resumed = await self._analyze(begun, known.start if known else None)
             source = await hashing
         finally:
             hashing.cancel()
             await asyncio.gather(hashing, return_exceptions=True)
-        now = await asyncio.to_thread(_stamp, self._video)
+        now = await asyncio.to_thread(stamp_of, self._video)
         read = SourceStamp(size_bytes=source.size_bytes, modified_ns=source.modified_ns)
-        if not stamp == read == now:
+        if not begun == read == now:
             await asyncio.to_thread(self._store.clear)
             raise InvalidVideo(
                 f"{self._video.path} was changed while it was analyzed; analyze it again when it "
@@ -255,7 +255,12 @@ class VideoWork:
         return manifest
 
 
-def _stamp(video: PlannedVideo) -> SourceStamp:
+def stamp_of(video: PlannedVideo) -> SourceStamp:
+    """Look at the size and the time of a video.
+
+    Raises:
+        VideoNotFound: it is not there, or may not be read.
+    """
     try:
         return SourceStamp(
             size_bytes=size_bytes(video.source), modified_ns=modified_ns(video.source)

@@ -12,7 +12,7 @@ from service.report.page import Table
 from service.report.words import seconds_text, share_text
 from service.results import AnsweredBundle, VideoResults
 from service.results.rows import row_edges_s
-from service.results.video_results import kept_bouts, known_frames
+from service.results.video_results import known_frames, spanned_bouts
 from service.values import BehaviorColumns
 
 
@@ -36,18 +36,18 @@ def measure_bouts(
 ) -> VideoBouts:
     """Count and measure the bouts of one bundle in one video.
 
-    Frames without an answer end a bout and belong to no behavior.
+    Frames without an answer that a bout spans count to its length, and to no behavior's share.
     """
     assert answered.behavior is not None
-    kept, known = kept_bouts(answered.behavior, found), known_frames(found)
+    spanned, known = spanned_bouts(answered.behavior, found), known_frames(found)
     edges_s = row_edges_s(results)
     lengths_s = np.diff(edges_s)
     behaviors = answered.behavior.behaviors
-    found_runs = [runs(kept[:, place]) for place in range(len(behaviors))]
+    found_runs = [runs(spanned[:, place]) for place in range(len(behaviors))]
     bout_s = [np.array([edges_s[off] - edges_s[on] for on, off in one]) for one in found_runs]
     count = np.array([len(one) for one in bout_s], np.int64)
     spent_s = np.array([one.sum() for one in bout_s], np.float64)
-    weights = np.ones(len(kept)) if np.isnan(lengths_s).any() else lengths_s
+    weights = np.ones(len(known)) if np.isnan(lengths_s).any() else lengths_s
     onsets_s = [edges_s[one[0][0]] - edges_s[0] if one else np.nan for one in found_runs]
     return VideoBouts(
         behaviors=behaviors,
@@ -57,7 +57,7 @@ def measure_bouts(
             mean_length_s=ratio(spent_s, count),
             watched_s=float(lengths_s[known].sum()),
         ),
-        share=(kept * weights[:, None]).sum(axis=0) / (weights[known].sum() or np.nan),
+        share=weights[known] @ spanned[known] / (weights[known].sum() or np.nan),
         median_length_s=np.array([np.median(one) if len(one) else np.nan for one in bout_s]),
         longest_s=np.array([one.max() if len(one) else np.nan for one in bout_s]),
         latency_s=np.array(onsets_s, np.float64),

@@ -100,13 +100,8 @@ def _is_sure(confidence: NDArray[np.float32], cutoff: float) -> NDArray[np.bool_
 
 def _speeds(results: VideoResults, path_xy: Floats) -> Floats:
     times_s = row_times_s(results)
-    rate_hz = results.frame_rate_hz
-    if not rate_hz and len(times_s) > 1 and times_s[-1] > times_s[0]:
-        rate_hz = 1 / float(np.median(np.diff(times_s)))
-    if not rate_hz or np.isnan(times_s).any():
-        return np.full(len(path_xy), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):  # frames of one time have no speed
-        speed = speeds(times_s, path_xy.astype(np.float64), rate_hz)
+        speed = speeds(times_s, path_xy.astype(np.float64), results.frame_index)
     return np.where(np.isfinite(speed), speed, np.nan)
 
 

@@ -2,7 +2,8 @@
 
 `<video>_bouts.csv` has the columns of BORIS's aggregated events (times in s; `Image index stop` is
 the first frame after the bout), then `Mean probability`, `Highest probability` and `Bundle`. Bouts
-are those after the bout rule; background is left out. Times are empty where the recording has none.
+are those after the bout rule (`service.behavior.apply_bout_rule`), which may span few frames
+without an answer; background is left out. Times are empty where the recording has none.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from service.behavior import BACKGROUND, runs
 from service.results.atomic import replacing
 from service.results.provenance import AnsweredBundle
 from service.results.rows import row_edges_s
-from service.results.video_results import VideoResults, kept_bouts
+from service.results.video_results import VideoResults, spanned_bouts
 from service.values import BehaviorColumns
 
 COLUMNS = (
@@ -58,7 +59,7 @@ def bout_rows(
     """List the bouts of one bundle after the bout rule, by onset, without background."""
     assert bundle.behavior is not None
     edges_s = row_edges_s(results)
-    kept = kept_bouts(bundle.behavior, found)
+    spanned = spanned_bouts(bundle.behavior, found)
     bouts = [
         BoutRow(
             name,
@@ -66,12 +67,12 @@ def bout_rows(
             int(results.frame_index[end - 1]) + 1,
             float(edges_s[first]),
             float(edges_s[end]),
-            float(found.probabilities[first:end, column].mean(dtype=np.float64)),
-            float(found.probabilities[first:end, column].max()),
+            float(np.nanmean(found.probabilities[first:end, column], dtype=np.float64)),
+            float(np.nanmax(found.probabilities[first:end, column])),
         )
         for column, name in enumerate(bundle.behavior.behaviors)
         if name != BACKGROUND
-        for first, end in runs(kept[:, column])
+        for first, end in runs(spanned[:, column])
     ]
     return sorted(bouts, key=lambda bout: bout.onset_frame)
 

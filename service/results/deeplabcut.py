@@ -4,12 +4,15 @@ Columns have the levels scorer, bodyparts, coords (x, y, likelihood), with indiv
 scorer where a bundle answers for several animals. Frames without a result are empty.
 """
 
+import errno
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+import tables
 from numpy.typing import NDArray
 
 from service.results.atomic import replacing
@@ -21,6 +24,8 @@ UNIQUE_OWNER = "single"
 """The individual that DeepLabCut gives the body parts to that exist once in the scene."""
 _ROWS_AT_ONCE = 20_000
 """Tables take many times the memory of their numbers: those of a day are made in parts."""
+_KEY = "df_with_missing"
+_REFUSED = "the disk did not take what was written; is it full?"
 
 
 def pose_path(out: Path, stem: str, bundle: AnsweredBundle, suffix: str) -> Path:
@@ -57,17 +62,39 @@ def write_tables(parts: Iterable[pd.DataFrame], path: Path) -> None:
         parts: at least one; with the same columns, of the levels of DeepLabCut.
         path: .h5 (a PyTables table under the key `df_with_missing`) or .csv (one line a column
             level at the top).
+
+    Raises:
+        OSError: the disk is full or gone.
     """
     with replacing(path) as unfinished:
-        for place, part in enumerate(parts):
+        first = 0
+        for part in parts:
             # A process that was killed may have left a file of this name: the first part begins it.
-            mode: Literal["a", "w"] = "a" if place else "w"
+            mode: Literal["a", "w"] = "a" if first else "w"
             if path.suffix == ".csv":
                 # Nine digits bring every float32 back exactly.
-                part.to_csv(unfinished, float_format="%.9g", mode=mode, header=place == 0)
+                part.to_csv(unfinished, float_format="%.9g", mode=mode, header=first == 0)
             else:
-                key = "df_with_missing"
-                part.to_hdf(unfinished, key=key, mode=mode, append=place > 0, format="table")
+                _write_hdf(part, unfinished, first)
+            first += len(part)
+
+
+def _write_hdf(part: pd.DataFrame, path: Path, first: int) -> None:
+    """Begin a file, or append to one of `first` rows; PyTables overlooks what a disk refuses."""
+    mode: Literal["a", "w"] = "a" if first else "w"
+    try:
+        # Without an index for searches: reading the rows back would not check it, and it holds the
+        # time, so that the same rows would be other bytes.
+        part.to_hdf(path, key=_KEY, mode=mode, append=first > 0, format="table", index=False)
+    except tables.HDF5ExtError as error:  # its text alone tells what the system said
+        number = re.search(r"errno = (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, _REFUSED, str(path)) from error
+    try:
+        stored = pd.read_hdf(path, _KEY, start=first).to_numpy()
+    except Exception as error:  # of any kind: a file with holes
+        raise OSError(errno.EIO, _REFUSED, str(path)) from error
+    if not np.array_equal(stored, part.to_numpy(), equal_nan=True):
+        raise OSError(errno.EIO, _REFUSED, str(path))
 
 
 def _pose_tables(

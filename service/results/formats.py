@@ -7,6 +7,7 @@ from service.errors import InvalidRequest
 from service.extras import analysis_module, require_analysis
 from service.format_names import DEFAULT_FORMATS, FORMATS
 from service.results.parquet import record_path, write_record
+from service.results.plan import OUTPUTS_ENDING
 from service.results.provenance import AnsweredBundle
 from service.results.video_results import VideoResults
 
@@ -167,5 +168,5 @@ def _paths(name: str, out: Path, stem: str, bundles: Sequence[AnsweredBundle]) -
                 for one in behaviors
                 for content in ("probabilities", "predictions")
             ]
-    endings = {"deg-h5": "_outputs.h5", "bouts": "_bouts.csv"}
+    endings = {"deg-h5": OUTPUTS_ENDING, "bouts": "_bouts.csv"}
     return [out / f"{stem}{endings[name]}"] if behaviors else []

@@ -17,6 +17,8 @@ VIDEO_SUFFIXES = frozenset(
     )
 )
 """Endings by which videos are found in folders; a file that is named itself may have any."""
+OUTPUTS_ENDING = "_outputs.h5"
+"""Of the file that DeepEthogram keeps its own groups in, too."""
 OVERLAY_ENDING = "_overlay.mp4"
 REPORT_ENDING = "_report.html"
 JOB_REPORT = "report.html"
@@ -68,23 +70,25 @@ def plan_videos(paths: Sequence[Path], out: Path | None = None) -> list[PlannedV
     Raises:
         InvalidRequest: no video was found, or two would write the same files.
     """
-    found: dict[Path, Path] = {}
+    found: dict[Path, tuple[Path, Path]] = {}
+    """By the file itself: its name, which may be that of a link, and the folder of its results."""
     pictures: dict[Path, list[Path]] = {}
     for path in paths:
         for video, below in _videos_of(path):
-            found.setdefault(video.resolve(), video.parent if out is None else out / below)
+            named = video.parent.resolve() / video.name
+            found.setdefault(video.resolve(), (named, video.parent if out is None else out / below))
         for picture, below in _pictures_of(path):
             folder = picture.parent.resolve()
-            found.setdefault(folder, picture.parent if out is None else out / below)
+            found.setdefault(folder, (folder, picture.parent if out is None else out / below))
             pictures.setdefault(folder, []).append(folder / picture.name)
     if not found:
         raise InvalidRequest(
             f"no video is in {', '.join(map(str, paths)) or 'nothing'}; name a file, a folder of "
             f"pictures, or one with files that end in one of {' '.join(sorted(VIDEO_SUFFIXES))}"
         )
-    stems = [(folder, video.stem) for video, folder in found.items() if video not in pictures]
+    stems = [(folder, video.stem) for video, folder in found.values() if video not in pictures]
     planned = []
-    for video, folder in found.items():
+    for video, folder in found.values():
         listed = tuple(sorted(set(pictures.get(video, ())), key=natural_key))
         is_alone = not listed and stems.count((folder, video.stem)) == 1
         planned.append(PlannedVideo(video, folder, video.stem if is_alone else video.name, listed))

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.behavior import apply_bout_rule
+from service.behavior import apply_bout_rule, frames_of_bouts
 from service.errors import InvalidRequest
 from service.results.provenance import AnsweredBehavior, AnsweredBundle, Provenance
 from service.values import (
@@ -192,12 +192,20 @@ def known_frames(columns: BehaviorColumns) -> NDArray[np.bool_]:
     return np.asarray(~np.isnan(columns.probabilities).any(axis=1))
 
 
+def spanned_bouts(answered: AnsweredBehavior, columns: BehaviorColumns) -> NDArray[np.bool_]:
+    """Return (T, C) the frames of bouts after the bout rule, with those that it bridges.
+
+    A frame without an answer is as one in which no behavior is present, as in live streams (see
+    `BoutTracker`): fewer of them than the shortest bout do not end one, but of exclusive behaviors,
+    which background alone may interrupt.
+    """
+    limits = frames_of_bouts(answered.min_bout_frames, answered.stride)
+    return apply_bout_rule(columns.present, limits, exclusive=answered.exclusive)
+
+
 def kept_bouts(answered: AnsweredBehavior, columns: BehaviorColumns) -> NDArray[np.bool_]:
     """Return (T, C) what is present after the bout rule; False in frames without an answer."""
-    # A bout of n evaluated frames shows for n strides; one of them may be cut by the end.
-    limits = [(limit - 1) * answered.stride + 1 for limit in answered.min_bout_frames]
-    kept = apply_bout_rule(columns.present, limits, exclusive=answered.exclusive)
-    return np.asarray(kept & known_frames(columns)[:, None])
+    return np.asarray(spanned_bouts(answered, columns) & known_frames(columns)[:, None])
 
 
 def _join_poses(bundle: AnsweredBundle, parts: Sequence[_PoseLike]) -> PoseColumns:

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from ethostream.v1 import inference_service_pb2_grpc as pb2_grpc
 
 from service.archive import VideoStarted
 from service.errors import (
-    EthostreamError,
     FrameOutOfOrder,
     InvalidRequest,
     Overloaded,
@@ -46,6 +45,7 @@ from service.servicer.answers import (
 from service.servicer.requests import to_codec, to_frame, to_session_options, to_video_options
 from service.servicer.shared_memory import open_shared_memory
 from service.servicer.triggers import from_trigger
+from service.servicer.unary import UnarySession
 from service.session import LiveSession
 from service.uploads import UploadStore
 from service.values import ResultChunk, VideoFrame
@@ -55,17 +55,6 @@ if TYPE_CHECKING:  # the class takes no parameters at run time
     Context = grpc.aio.ServicerContext[Any, Any]
 
 log = structlog.get_logger("ethostream.inference")
-
-
-@dataclass(slots=True, eq=False)
-class _UnarySession:
-    """A session that lives across AnalyzeFrame calls."""
-
-    session: LiveSession
-    answers: AsyncIterator[LiveAnswer]
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """One call at a time: a second one waits, so that frames stay in order."""
-    expiry: asyncio.TimerHandle | None = None
 
 
 class InferenceServicer(pb2_grpc.InferenceServiceServicer):
@@ -78,14 +67,14 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
         self._limits = runtime.config.server
         self._roots = [Path(root) for root in runtime.config.video.roots]
         self._videos = 0
-        self._unary: dict[str, _UnarySession] = {}
+        self._unary: dict[str, UnarySession] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     async def drain(self) -> None:
-        """Take no new streams and tell the open ones to end."""
+        """Take nothing new, tell the open streams to end, end unary sessions after their calls."""
         self._admission.draining.set()
-        for session_id in list(self._unary):
-            await self._end_unary(session_id)
+        await asyncio.gather(*(self._drain_unary(one) for one in list(self._unary.values())))
+        await asyncio.gather(*self._closing)
 
     async def StreamFrames(
         self,
@@ -123,36 +112,22 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
         self, request: pb2.AnalyzeFrameRequest, context: "Context"
     ) -> pb2.AnalyzeFrameResponse:
         """Answer one frame of a session that lives across calls."""
-        response = pb2.AnalyzeFrameResponse()
-        if request.session_id:
-            if request.HasField("start"):
-                raise InvalidRequest("`start` opens a session; leave session_id empty with it")
-            unary = self._unary.get(request.session_id)
-            if unary is None:
-                raise SessionNotFound(
-                    f"there is no session {request.session_id!r}; it ended or was idle for "
-                    f"{self._runtime.config.session.idle_seconds:g} s: open a new one with `start`"
-                )
-        else:
-            unary = self._begin_unary(request.start, context)
-            response.started.CopyFrom(from_started(unary.session))
-        session_id = response.session_id = unary.session.session_id
+        is_new = not request.session_id
+        unary = self._begin_unary(request.start, context) if is_new else self._find_unary(request)
         async with unary.lock:
-            self._postpone_expiry(session_id, unary)
+            if unary.session.session_id not in self._unary:  # it ended while this call waited
+                raise self._no_session(request.session_id)
+            if unary.expiry is not None:
+                unary.expiry.cancel()
+            is_over = is_new  # without an answer the client never learns the id
             try:
-                if request.HasField("frame"):
-                    await unary.session.offer(_to_frame(request.frame, unary.session))
-                    await self._collect(unary, request.frame.frame_index, response)
-                if request.end_session:
-                    unary.session.finish()
-                    async for answer in unary.answers:
-                        _add(answer, response)
-            except InvalidRequest:
-                if not request.session_id:  # the client never learns the id: nobody could end it
-                    await self._end_unary(session_id)
-                raise
-            if request.end_session:
-                await self._end_unary(session_id)
+                response = await self._answer(unary, request)
+                is_over = request.end_session
+            finally:
+                if is_over:
+                    await asyncio.shield(self._end_unary(unary))
+                else:
+                    self._await_next_call(unary)
         return response
 
     async def UploadVideo(
@@ -176,7 +151,7 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
             if not upload_id:
                 raise InvalidRequest("the upload is empty; send `start`, then the file's bytes")
             size_bytes, sha256 = self._uploads.finish(upload_id)
-        except (EthostreamError, asyncio.CancelledError):
+        except BaseException:
             self._uploads.discard(upload_id)
             raise
         return pb2.UploadVideoResponse(upload_id=upload_id, size_bytes=size_bytes, sha256=sha256)
@@ -186,9 +161,14 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
     ) -> pb2.UploadChunkResponse:
         """Take one piece of a file."""
         upload_id = request.upload_id or self._begin_upload(request.start)
-        size_bytes = await asyncio.to_thread(
-            self._uploads.append, upload_id, request.offset_bytes, request.data
-        )
+        try:
+            size_bytes = await asyncio.to_thread(
+                self._uploads.append, upload_id, request.offset_bytes, request.data
+            )
+        except BaseException:
+            if not request.upload_id:  # nobody knows of it
+                self._uploads.discard(upload_id)
+            raise
         sha256 = ""
         if request.last:
             size_bytes, sha256 = self._uploads.finish(upload_id)
@@ -280,45 +260,68 @@ class InferenceServicer(pb2_grpc.InferenceServiceServicer):
         await self._admission.draining.wait()
         session.tell(Draining(self._limits.drain_seconds))
 
-    def _begin_unary(self, start: pb2.StreamStart, context: "Context") -> _UnarySession:
-        session = self._create_session(start, context)
-        unary = _UnarySession(session, session.answers())
-        self._unary[session.session_id] = unary
+    def _begin_unary(self, start: pb2.StreamStart, context: "Context") -> UnarySession:
+        unary = UnarySession(self._create_session(start, context))
+        self._unary[unary.session.session_id] = unary
         return unary
 
-    async def _end_unary(self, session_id: str) -> None:
-        unary = self._unary.pop(session_id, None)
-        if unary is not None:
-            if unary.expiry is not None:
-                unary.expiry.cancel()
-            await self._close_session(unary.session)
+    def _find_unary(self, request: pb2.AnalyzeFrameRequest) -> UnarySession:
+        if request.HasField("start"):
+            raise InvalidRequest("`start` opens a session; leave session_id empty with it")
+        unary = self._unary.get(request.session_id)
+        if unary is None:
+            raise self._no_session(request.session_id)
+        return unary
 
-    def _postpone_expiry(self, session_id: str, unary: _UnarySession) -> None:
-        if unary.expiry is not None:
-            unary.expiry.cancel()
+    def _no_session(self, session_id: str) -> SessionNotFound:
+        return SessionNotFound(
+            f"there is no session {session_id!r}; it ended or was idle for "
+            f"{self._runtime.config.session.idle_seconds:g} s: open a new one with `start`"
+        )
 
-        def expire() -> None:
-            task = asyncio.get_running_loop().create_task(self._end_unary(session_id))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+    async def _answer(
+        self, unary: UnarySession, request: pb2.AnalyzeFrameRequest
+    ) -> pb2.AnalyzeFrameResponse:
+        session = unary.session
+        response = pb2.AnalyzeFrameResponse(session_id=session.session_id)
+        if not request.session_id:
+            response.started.CopyFrom(from_started(session))
+        if request.HasField("frame"):
+            self._admission.refuse_while_draining()
+            outcome = await unary.analyze(_to_frame(request.frame, session))
+            response.outcome.CopyFrom(from_outcome(outcome))
+        if request.end_session:
+            await unary.finish()
+        for late in unary.take_late():
+            if isinstance(late, LiveBehavior):
+                response.behaviors.append(from_behavior(late))
+            else:
+                response.triggers.append(from_trigger(late))
+        return response
 
-        idle_seconds = self._runtime.config.session.idle_seconds
-        unary.expiry = asyncio.get_running_loop().call_later(idle_seconds, expire)
+    def _await_next_call(self, unary: UnarySession) -> None:
+        unary.expiry = asyncio.get_running_loop().call_later(
+            self._runtime.config.session.idle_seconds, self._end_unary, unary
+        )
 
-    async def _collect(
-        self, unary: _UnarySession, frame_index: int, response: pb2.AnalyzeFrameResponse
-    ) -> None:
-        """Wait for the frame's outcome and for the behavior that needs no later frame."""
-        due = {
-            one.loaded.key
-            for one in unary.session.options.selections
-            if (spec := one.loaded.bundle.manifest.behavior) and not spec.future_frames
-        }
-        while due or not response.HasField("outcome"):
-            answer = await anext(unary.answers)
-            _add(answer, response)
-            if isinstance(answer, LiveBehavior) and answer.answer.frame_index == frame_index:
-                due.discard(answer.bundle)
+    def _end_unary(self, unary: UnarySession) -> asyncio.Task[None]:
+        """Forget a session and close it in a task: whole, even when a call's end cuts in."""
+        del self._unary[unary.session.session_id]
+        closing = asyncio.create_task(self._close_unary(unary))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        return closing
+
+    async def _close_unary(self, unary: UnarySession) -> None:
+        self._admission.leave()
+        await unary.close()
+
+    async def _drain_unary(self, unary: UnarySession) -> None:
+        async with unary.lock:
+            if unary.session.session_id in self._unary:
+                if unary.expiry is not None:
+                    unary.expiry.cancel()
+                self._end_unary(unary)
 
     def _begin_upload(self, start: pb2.UploadStart) -> str:
         self._admission.refuse_while_draining()
@@ -388,16 +391,6 @@ class _ChunkReader:
 
 def _to_frame(message: frame_pb2.Frame, session: LiveSession) -> EncodedFrame:
     return to_frame(message, session.options.shared_memory)
-
-
-def _add(answer: LiveAnswer, response: pb2.AnalyzeFrameResponse) -> None:
-    match answer:
-        case Outcome():
-            response.outcome.CopyFrom(from_outcome(answer))
-        case LiveBehavior():
-            response.behaviors.append(from_behavior(answer))
-        case LiveTrigger():
-            response.triggers.append(from_trigger(answer))
 
 
 def _to_response(answer: LiveAnswer) -> pb2.StreamFramesResponse:

@@ -22,7 +22,7 @@ from service.repository import Repository
 from service.results import RequestOptions
 from service.results.provenance import DynamicCropOptions
 from service.runtime import parse_bundle
-from service.servicer.requests import to_crop, to_dynamic_crop
+from service.servicer.requests import to_crop, to_dynamic_crop, to_frame_rate
 
 if TYPE_CHECKING:  # the class takes no parameters at run time
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -115,8 +115,6 @@ def to_request(spec: pb2.JobSpec, repository: Repository) -> JobRequest:
         BundleNotFound: a bundle is not there.
         InvalidRequest: a value is outside its range.
     """
-    if spec.frame_rate_hz < 0:
-        raise InvalidRequest(f"frame_rate_hz is {spec.frame_rate_hz}; give 0 or a positive rate")
     crop = to_crop(spec.crop) if spec.HasField("crop") else None
     follow = to_dynamic_crop(spec)
     if follow is not None and follow.confidence_cutoff is not None:
@@ -129,7 +127,7 @@ def to_request(spec: pb2.JobSpec, repository: Repository) -> JobRequest:
             if crop is None
             else (crop.x_px, crop.y_px, crop.width_px, crop.height_px),
             frame_limit=spec.frame_limit,
-            frame_rate_hz=spec.frame_rate_hz,
+            frame_rate_hz=to_frame_rate(spec),
             dynamic_crop=None
             if follow is None
             else DynamicCropOptions(margin_px=follow.margin_px, max_zoom=follow.max_zoom),

@@ -18,6 +18,8 @@ from service.session_options import Freshness, SessionOptions
 from service.shared_memory import SharedPixels, SharedSegment
 from service.video import ChunkCodec
 
+_Request = inference_pb2.StreamStart | inference_pb2.AnalyzeVideoRequest | job_pb2.JobSpec
+_MAX_FRAME_RATE_HZ = 1_000_000
 _ENCODINGS: dict[int, Encoding] = {
     frame_pb2.FRAME_ENCODING_GRAY8: "gray8",
     frame_pb2.FRAME_ENCODING_RGB24: "rgb24",
@@ -67,21 +69,19 @@ def to_session_options(
     """Read a StreamStart.
 
     Raises:
-        InvalidRequest: an unknown freshness policy or a negative frame rate.
+        InvalidRequest: an unknown freshness policy, or a frame rate outside its range.
         BundleNotFound: a bundle is not loaded.
     """
     if message.freshness not in _FRESHNESS:
         raise InvalidRequest(
             f"freshness {message.freshness} is unknown; choose ALL, LATEST or DEADLINE"
         )
-    if message.frame_rate_hz < 0:
-        raise InvalidRequest(f"frame_rate_hz is {message.frame_rate_hz}; give 0 or a positive rate")
     return SessionOptions(
         selections=to_selections(message.bundles, repository),
         freshness=_FRESHNESS[message.freshness],
         max_age_seconds=message.max_age_ms / 1000,
         frames_in_flight=message.max_frames_in_flight,
-        frame_rate_hz=message.frame_rate_hz,
+        frame_rate_hz=to_frame_rate(message),
         crop=to_crop(message.crop) if message.HasField("crop") else None,
         camera=message.camera,
         dynamic_crop=to_dynamic_crop(message),
@@ -106,10 +106,8 @@ def to_video_options(
 
     Raises:
         BundleNotFound: a bundle is not loaded.
-        InvalidRequest: a negative frame rate, or a dynamic crop that cannot go on.
+        InvalidRequest: a frame rate outside its range, or a dynamic crop that cannot go on.
     """
-    if message.frame_rate_hz < 0:
-        raise InvalidRequest(f"frame_rate_hz is {message.frame_rate_hz}; give 0 or a positive rate")
     if message.resume_frame and message.HasField("dynamic_crop"):
         raise InvalidRequest(
             f"a dynamic crop cannot go on at frame {message.resume_frame}, since it depends on all "
@@ -122,9 +120,23 @@ def to_video_options(
         resume_frame=message.resume_frame,
         frame_limit=message.frame_limit,
         frames_per_chunk=message.frames_per_chunk,
-        frame_rate_hz=message.frame_rate_hz,
+        frame_rate_hz=to_frame_rate(message),
         dynamic_crop=to_dynamic_crop(message),
     )
+
+
+def to_frame_rate(message: _Request) -> float:
+    """Read the frame rate of a request, Hz; 0 where none is given.
+
+    Raises:
+        InvalidRequest: it is negative, no number, or more than a camera gives.
+    """
+    rate_hz = message.frame_rate_hz
+    if not 0 <= rate_hz <= _MAX_FRAME_RATE_HZ:
+        raise InvalidRequest(
+            f"frame_rate_hz is {rate_hz:g}; give 0 or a rate of at most {_MAX_FRAME_RATE_HZ}"
+        )
+    return rate_hz
 
 
 def to_crop(message: frame_pb2.CropRegion) -> CropRegion:
@@ -132,9 +144,7 @@ def to_crop(message: frame_pb2.CropRegion) -> CropRegion:
     return CropRegion(message.x_px, message.y_px, message.width_px, message.height_px)
 
 
-def to_dynamic_crop(
-    message: inference_pb2.StreamStart | inference_pb2.AnalyzeVideoRequest | job_pb2.JobSpec,
-) -> DynamicCrop | None:
+def to_dynamic_crop(message: _Request) -> DynamicCrop | None:
     """Read the dynamic crop of a request; what is not set takes its default.
 
     Raises:

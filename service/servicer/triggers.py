@@ -82,7 +82,9 @@ def _to_conditions(message: pb2.Conditions, name: str) -> tuple[triggers.Conditi
 
 def _to_region(message: pb2.InRegion, name: str) -> triggers.Polygon | triggers.Circle:
     if message.HasField("polygon"):
-        return triggers.Polygon(tuple((one.x_px, one.y_px) for one in message.polygon.corners))
+        # One more than are taken is read, and refused with what else is wrong of a trigger.
+        corners = message.polygon.corners[: triggers.MAX_CORNERS + 1]
+        return triggers.Polygon(tuple((one.x_px, one.y_px) for one in corners))
     if message.HasField("circle"):
         center, radius_px = message.circle.center, message.circle.radius_px
         return triggers.Circle(x_px=center.x_px, y_px=center.y_px, radius_px=radius_px)

@@ -13,8 +13,8 @@ def expected_path(
     """Fit SARIMAX(ar, 0, ma) to each coordinate and return what it expects of each frame.
 
     The expectation of a frame rests on the frames before it. The first `ar + ma` frames, which
-    have too few before them, keep their measured positions. A path with fewer than ten points
-    stays as it is.
+    have too few before them, keep their measured positions, and frames before the first point have
+    none. A path with fewer than ten points stays as it is.
 
     Args:
         path_xy: (T, 2) px; NaN where the point is missing.
@@ -44,4 +44,5 @@ def expected_path(
     outside[:first] = False
     keep = np.arange(len(path_xy)) < first
     expected[keep & there] = path_xy[keep & there]
+    expected[: there.argmax()] = np.nan  # the model would say the middle of the path
     return expected, int(outside.sum())

@@ -39,7 +39,7 @@ def read_csv(path: Path) -> Track:
         InvalidRequest: its first lines or its columns are not those of predictions.
     """
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             first = [file.readline().split(",")[0].strip() for _ in range(4)]
         levels = 4 if first[1] == "individuals" else 3
         if first[0] != "scorer" or first[levels - 1] != "coords":
@@ -47,7 +47,14 @@ def read_csv(path: Path) -> Track:
                 f"{path} begins with the lines {', '.join(map(repr, first))}, not with scorer, "
                 "[individuals,] bodyparts, coords; give predictions as DeepLabCut writes them"
             )
-        table = pd.read_csv(path, header=list(range(levels)), index_col=0)
+        # Apart: of a table whose first row is empty, pandas takes that for the index's name.
+        # Names are text, also NA and None, which pandas takes for missing.
+        head = pd.read_csv(
+            path, header=None, nrows=levels, index_col=0, dtype=str, keep_default_na=False
+        )
+        table = pd.read_csv(path, header=None, skiprows=levels, index_col=0)
+        table.columns = pd.MultiIndex.from_arrays(list(head.to_numpy()), names=list(head.index))
+        table.index.name = None
     except (OSError, UnicodeDecodeError, ValueError, pd.errors.ParserError) as error:
         raise InvalidRequest(
             f"{path} is no CSV of predictions ({error}); give one of DeepLabCut"

@@ -79,12 +79,13 @@ def embed_poses(tracks: Sequence[Track], choices: EmbeddingChoices) -> Embedding
 
     Each track is scaled by its own median distance of the two keypoints of the axis, so that
     animals of another size, or nearer to the camera, look alike; a pose that is foreshortened,
-    such as a rear, stays so.
+    such as a rear, stays so. Keypoints that exist once in the scene are no part of a pose.
 
     Raises:
         InvalidRequest: the tracks have other keypoints, their rows are no animals, or there are
             fewer confident poses than clusters or than t-SNE needs.
     """
+    tracks = [_without_unique(track) for track in tracks]
     names = tracks[0].keypoints
     for track in tracks:
         track.require_animals("an embedding of poses", across_frames=False)
@@ -159,6 +160,10 @@ def central_pose(embedding: Embedding, cluster: int) -> int:
     members = np.flatnonzero(embedding.cluster == cluster)
     own = embedding.components[members]
     return int(members[np.linalg.norm(own - own.mean(axis=0), axis=1).argmin()])
+
+
+def _without_unique(track: Track) -> Track:
+    return track.select([name for name in track.keypoints if name not in track.unique_keypoints])
 
 
 def _own_frame(

@@ -80,7 +80,7 @@ def filter_track(track: Track, choices: FilterChoices) -> Filtered:
     median: of the frames around that exist; at the ends the window is shorter. Missing points
         whose window holds others are filled.
     arima: the expectation of a SARIMAX model from the frames before (statsmodels); missing
-        points are filled.
+        points after the first one are filled.
     spline: missing points in gaps of at most `window` frames lie on a cubic spline through the
         others; those in longer gaps, and before the first and after the last point, have no
         position.
@@ -139,6 +139,8 @@ def filter_track(track: Track, choices: FilterChoices) -> Filtered:
 
 
 def _median(positions: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    if not len(positions):
+        return positions
     reach = window // 2
     edge = np.full((reach, *positions.shape[1:]), np.nan)
     padded = np.concatenate([edge, positions, edge])

@@ -77,13 +77,13 @@ def forward_error(
         track: measured poses.
         predicted: `predict_ahead` of it with the same `ahead_s`.
         ahead_s: how far ahead.
-        truth: the same frames and keypoints, exact; None takes the measured poses themselves.
+        truth: the exact positions at the same times; None takes the measured poses themselves.
         cutoff: confidence from which points count.
 
     Raises:
-        InvalidRequest: no point can be compared.
+        InvalidRequest: no point can be compared, or the truth is of other keypoints or animals.
     """
-    later = truth or track
+    later = track if truth is None else _same_points(truth, track)
     goal = _positions_at(later, track.times_s + ahead_s, cutoff)
     held = np.linalg.norm(track.keypoints_xy - goal, axis=-1)
     ahead = np.linalg.norm(predicted.keypoints_xy - goal, axis=-1)
@@ -110,24 +110,26 @@ def fit_settings(
 ) -> KalmanSettings:
     """Choose the settings with the least mean error of the pose `ahead_s` ahead.
 
-    A grid of measurement noise, acceleration and its time constant is tried on the first 2,000
-    frames at once, against the poses measured later. Live use can take the settings found on an
-    earlier recording of the same camera.
+    A grid of measurement noise, acceleration and its time constant is tried at once on the 2,000
+    frames in a row with the most measured points, against the poses measured later. Live use can
+    take the settings found on an earlier recording of the same camera.
 
     Args:
         track: measured poses of animals, with a frame rate.
         ahead_s: how far ahead, s; less than one frame counts as one frame.
-        base: what is not chosen.
+        base: what is not chosen; all of it where no pose can be compared with a later one.
 
     Raises:
-        InvalidRequest: the frame rate is not known, or too little was measured.
+        InvalidRequest: the frame rate is not known.
     """
     track.require_animals("fitting a Kalman filter")
     base = base or KalmanSettings()
-    times_s = track.times_s
+    track = _densest(track, base.confidence_cutoff)
+    times_s, rows = track.times_s, len(track)
     ahead_s = max(ahead_s, 1.0 / track.frame_rate_hz)
-    rows = min(_FIT_FRAMES, len(times_s))
-    goal = _positions_at(track, times_s[:rows] + ahead_s, base.confidence_cutoff)
+    goal = _positions_at(track, times_s + ahead_s, base.confidence_cutoff)
+    if not (np.isfinite(goal).all(axis=-1) & track.seen(base.confidence_cutoff)).any():
+        return base  # of settings that nothing speaks for, the grid's first would follow no animal
     noise, acceleration = (
         np.stack(one)
         for one in zip(
@@ -169,6 +171,31 @@ def fit_settings(
     return best
 
 
+def _densest(track: Track, cutoff: float) -> Track:
+    """The `_FIT_FRAMES` rows in a row with the most points of at least a confidence."""
+    sums = np.concatenate([[0], np.cumsum(track.seen(cutoff).sum(axis=(1, 2)))])
+    length = min(_FIT_FRAMES, len(track))
+    first = int(np.argmax(sums[length:] - sums[: len(sums) - length]))
+    part = slice(first, first + length)
+    return replace(
+        track,
+        frame_index=track.frame_index[part],
+        keypoints_xy=track.keypoints_xy[part],
+        confidence=track.confidence[part],
+        recorded_s=None if track.recorded_s is None else track.recorded_s[part],
+    )
+
+
+def _same_points(truth: Track, track: Track) -> Track:
+    """The truth of the keypoints of a track, in their order."""
+    if truth.animals != track.animals:
+        raise InvalidRequest(
+            f"{truth.source} is of {truth.animals} animals, and {track.source} of "
+            f"{track.animals}; give the truth of the same recording"
+        )
+    return truth.select(track.keypoints)
+
+
 def _positions_at(track: Track, at_s: Floats, cutoff: float) -> Floats:
     """(T', N, K, 2) positions at any times, straight between frames next to each other."""
     times_s = track.times_s
@@ -184,7 +211,7 @@ def _positions_at(track: Track, at_s: Floats, cutoff: float) -> Floats:
     # A share of 1 must not take NaN from the frame before.
     earlier = np.where(share == 1.0, 0.0, positions[before] * (1 - share))
     found = earlier + positions[after] * share
-    near = inside & (span <= 1.5 / track.frame_rate_hz)
+    near = inside & (track.frame_index[after] - track.frame_index[before] <= 1)
     return np.asarray(np.where(near[:, None, None, None], found, np.nan))
 
 

@@ -80,7 +80,7 @@ def measure_kinematics(
         bone_confidence=np.minimum(confidence[:, :, firsts], confidence[:, :, seconds]),
         angle_deg=np.degrees(np.arctan2(np.abs(cross), (one * two).sum(axis=-1))),
         joint_confidence=confidence[:, :, [ends, middles, others]].min(axis=-2),
-        speed_px_s=speeds(track.times_s, xy, track.frame_rate_hz),
+        speed_px_s=speeds(track.times_s, xy, track.frame_index),
     )
 
 
@@ -98,14 +98,14 @@ def joints_of(bones: Sequence[tuple[str, str]]) -> tuple[tuple[str, str, str], .
     return tuple(found)
 
 
-def speeds(times_s: Floats, positions: Floats, frame_rate_hz: float) -> Floats:
+def speeds(times_s: Floats, positions: Floats, frame_index: NDArray[np.int64]) -> Floats:
     """(T, ...) speed, px/s, of (T, ..., 2) positions; see `Kinematics.speed_px_s`."""
     if len(times_s) < 2:
         return np.full(positions.shape[:-1], np.nan)
     after = np.minimum(np.arange(len(times_s)) + 1, len(times_s) - 1)
     before = np.maximum(np.arange(len(times_s)) - 1, 0)
     span_s = times_s[after] - times_s[before]
-    adjacent = span_s <= (after - before + 0.5) / frame_rate_hz
+    adjacent = frame_index[after] - frame_index[before] == after - before
     distance = np.linalg.norm(positions[after] - positions[before], axis=-1)
     spans = np.where(adjacent, span_s, np.nan).reshape(-1, *[1] * (distance.ndim - 1))
     speed = distance / spans

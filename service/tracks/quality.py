@@ -141,7 +141,8 @@ def judge_track(track: Track, choices: QualityChoices | None = None) -> Judged:
             )
         )
     unseen = (~seen & owned).sum(axis=2)
-    badness, reasons = _badness(track, xy, length_px, unseen, jumped, returned, wrong)
+    doubt = 1.0 - np.nan_to_num(track.confidence, nan=0.0)[:, owned].min(axis=1)
+    badness, reasons = _badness(track, xy, length_px, doubt, unseen, jumped, returned, wrong)
     quality = TrackQuality(
         source=track.source.name,
         model=track.model,
@@ -218,13 +219,13 @@ def judge_sides(
 
 
 def worst_frames(judged: Judged, count: int, apart: int) -> list[int]:
-    """Rows of the worst frames, worst first, each at least `apart` rows from the others."""
+    """At most `count` rows of the worst frames, worst first, at least `apart` rows apart."""
     chosen: list[int] = []
     for row in np.argsort(-judged.badness, kind="stable"):
+        if len(chosen) >= count:
+            break
         if all(abs(int(row) - other) >= apart for other in chosen):
             chosen.append(int(row))
-            if len(chosen) == count:
-                break
     return chosen
 
 
@@ -300,6 +301,7 @@ def _badness(
     track: Track,
     xy: Floats,
     length_px: float,
+    doubt: Floats,
     unseen: NDArray[np.int64],
     jumped: Flags,
     returned: Flags,
@@ -311,7 +313,6 @@ def _badness(
         "and back": returned.sum(axis=(1, 2)),
         "wrong side": wrong.sum(axis=1),
     }
-    doubt = 1.0 - np.nan_to_num(track.confidence, nan=0.0).min(axis=(1, 2))
     odd = np.zeros(len(track))
     for one, two in track.places(track.skeleton):
         length = _distance(xy[:, :, one], xy[:, :, two])

@@ -2,15 +2,23 @@
 
 from pathlib import Path
 
+import numpy as np
 import tables
+from numpy.typing import NDArray
 
 from service.errors import InvalidRequest
-from service.results import read_results
+from service.results import VideoResults, read_results
+from service.results.rows import row_times_s
 from service.tracks.deeplabcut import read_csv, read_h5
 from service.tracks.extras import sleap_reader
 from service.tracks.simulated import read_truth
 from service.tracks.stored import is_stored_track, read_stored_track
 from service.tracks.track import Track
+
+_UNEVEN = 0.1
+"""Share of the usual step between frames from which one counts as uneven."""
+_ROUNDING_S = 0.001
+"""Containers round the times of an even rate, the coarsest ones to ms."""
 
 
 def read_tracks(path: Path, model: str = "") -> Track:
@@ -69,7 +77,19 @@ def _read_record(path: Path, model: str) -> Track:
         skeleton=answered.pose.skeleton,
         unique_keypoints=answered.pose.unique_keypoints,
         rows="detections" if several else "animals",
+        recorded_s=_uneven_times_s(results),
     )
+
+
+def _uneven_times_s(results: VideoResults) -> NDArray[np.float64] | None:
+    """(T,) the times of a recording of a variable rate; None where the frame rate tells them."""
+    times_s, rate_hz = row_times_s(results), results.frame_rate_hz
+    if not rate_hz or len(times_s) < 2 or not (np.diff(times_s) > 0).all():
+        return None  # NaN in pictures, equal ones in damaged files
+    late_s = times_s - results.frame_index / rate_hz
+    slack_s = max(_UNEVEN / rate_hz, 1.01 * _ROUNDING_S)
+    is_even = (np.abs(np.diff(late_s)) <= slack_s).all() and np.ptp(late_s) <= 1 / rate_hz
+    return None if is_even else times_s
 
 
 def _is_sleap_analysis(path: Path) -> bool:

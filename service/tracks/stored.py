@@ -1,8 +1,8 @@
 """Tracks in Parquet: one row a frame, what they are in the file's metadata.
 
-Columns: frame_index, then [ANIMAL/]KEYPOINT/x_px, y_px and confidence as in the record of
-`ethostream analyze`; ANIMAL stands only where there are several. What the columns mean is JSON in
-the metadata under the key `ethostream_track`.
+Columns: frame_index, time_s where the rate varies, then [ANIMAL/]KEYPOINT/x_px, y_px and confidence
+as in the record of `ethostream analyze`; ANIMAL stands only where there are several. What the
+columns mean is JSON in the metadata under the key `ethostream_track`.
 """
 
 from pathlib import Path
@@ -17,6 +17,7 @@ from service.results.atomic import replacing
 from service.tracks.track import Rows, Track
 
 _METADATA_KEY = b"ethostream_track"
+_TIME = "time_s"
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +60,8 @@ def write_stored_track(track: Track, path: Path) -> None:
         rows=track.rows,
     )
     columns = {"frame_index": pa.array(track.frame_index)}
+    if track.recorded_s is not None:
+        columns[_TIME] = pa.array(track.recorded_s)
     for animal, keypoint, name in _points(header):
         xy = track.keypoints_xy[:, animal, keypoint]
         columns[f"{name}/x_px"] = pa.array(xy[:, 0], from_pandas=True)
@@ -88,6 +91,8 @@ def read_stored_track(path: Path) -> Track:
                 positions[:, animal, keypoint, axis] = table.column(f"{name}/{unit}").to_numpy()
             confidence[:, animal, keypoint] = table.column(f"{name}/confidence").to_numpy()
         frame_index = table.column("frame_index").to_numpy()
+        has_times = _TIME in table.column_names
+        recorded_s = table.column(_TIME).to_numpy() if has_times else None
     except (OSError, pa.ArrowInvalid, KeyError, msgspec.MsgspecError) as error:
         raise InvalidRequest(
             f"{path} is no track that this version reads ({error}); write it again"
@@ -105,6 +110,7 @@ def read_stored_track(path: Path) -> Track:
         animal_names=header.animals if len(header.animals) > 1 else (),
         unique_keypoints=header.unique_keypoints,
         rows=header.rows,
+        recorded_s=recorded_s,
     )
 
 

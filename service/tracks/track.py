@@ -1,7 +1,7 @@
 """The predicted keypoints of one video over time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +47,9 @@ class Track:
     """Keypoints that exist once in the scene; they stand in row 0 of the animals axis only."""
     rows: Rows = "animals"
     """What the animals axis means where N is more than 1."""
+    recorded_s: NDArray[np.float64] | None = None
+    """(T,) rising presentation times of frames that came at a variable rate, s from the stream's
+    own zero; None: frames came evenly, at the frame rate."""
 
     def __post_init__(self) -> None:
         """Check shapes and names."""
@@ -68,6 +71,14 @@ class Track:
             )
         if (np.diff(self.frame_index) <= 0).any():
             raise InvalidRequest(f"{self.source}: the frame numbers do not rise; write it again")
+        if self.recorded_s is not None and (
+            self.recorded_s.shape != self.frame_index.shape
+            or not (np.diff(self.recorded_s) > 0).all()
+        ):
+            raise InvalidRequest(
+                f"{self.source}: the times are not one for each of {len(self)} frames, or do not "
+                "rise; write it again"
+            )
 
     def __len__(self) -> int:
         """Number of frames, T."""
@@ -87,11 +98,13 @@ class Track:
 
     @property
     def times_s(self) -> NDArray[np.float64]:
-        """(T,) time of each frame, s from frame 0.
+        """(T,) time of each frame, s: as recorded, or from frame 0 by the frame rate.
 
         Raises:
             InvalidRequest: the frame rate is not known.
         """
+        if self.recorded_s is not None:
+            return self.recorded_s
         if self.frame_rate_hz <= 0:
             raise InvalidRequest(
                 f"{self.source} does not say how many frames there are a second; give --rate"
@@ -117,6 +130,22 @@ class Track:
             InvalidRequest: a keypoint does not exist.
         """
         return [(self.place(one), self.place(two)) for one, two in pairs]
+
+    def select(self, keypoints: Sequence[str]) -> "Track":
+        """Return the track of some keypoints, in the order given, with the bones between them.
+
+        Raises:
+            InvalidRequest: there is none of such a name.
+        """
+        places = [self.place(name) for name in keypoints]
+        return replace(
+            self,
+            keypoints=tuple(keypoints),
+            keypoints_xy=self.keypoints_xy[:, :, places],
+            confidence=self.confidence[:, :, places],
+            skeleton=tuple(bone for bone in self.skeleton if set(bone) <= set(keypoints)),
+            unique_keypoints=tuple(one for one in self.unique_keypoints if one in keypoints),
+        )
 
     def seen(self, cutoff: float) -> NDArray[np.bool_]:
         """(T, N, K) True where there is a position with at least the confidence `cutoff`."""

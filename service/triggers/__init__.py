@@ -4,6 +4,7 @@
 """
 
 from service.triggers.conditions import (
+    MAX_CORNERS,
     AllOf,
     Angle,
     AnyOf,
@@ -19,10 +20,12 @@ from service.triggers.conditions import (
     Trigger,
     TriggerEvent,
     ValueRange,
+    looks_ahead,
 )
 from service.triggers.watch import TriggerWatch
 
 __all__ = [
+    "MAX_CORNERS",
     "AllOf",
     "Angle",
     "AnyOf",
@@ -39,4 +42,5 @@ __all__ = [
     "TriggerEvent",
     "TriggerWatch",
     "ValueRange",
+    "looks_ahead",
 ]

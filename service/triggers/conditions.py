@@ -3,7 +3,8 @@
 Each condition is true, false, or unknown where a keypoint is not found or a frame has no answer.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -13,6 +14,8 @@ from service.repository import Selection
 _MAX_TRIGGERS = 32
 _MAX_CONDITIONS = 64
 _MAX_FRAMES = 100_000
+MAX_CORNERS = 1000
+"""Of one polygon: each frame is compared with all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +29,8 @@ class Keypoint:
     min_confidence: float | None = None
     """Confidence in [0, 1] from which it counts as found; None takes the bundle's own."""
     predicted: bool = False
-    """Look at where it is expected, whether it was found or not."""
+    """Look at where it is expected, whether it was found or not; needs the stream's
+    `prediction`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +179,11 @@ def keypoints(condition: Condition) -> tuple[Keypoint, ...]:
             return ()
 
 
+def looks_ahead(condition: Condition) -> bool:
+    """Whether a condition looks at a predicted keypoint."""
+    return any(found.predicted for one in parts(condition) for found in keypoints(one))
+
+
 def check_triggers(triggers: Sequence[Trigger], selections: Sequence[Selection]) -> None:
     """Refuse triggers that a stream cannot follow.
 
@@ -235,8 +244,20 @@ def _check(condition: Condition, selections: Sequence[Selection]) -> None:
     match condition:
         case InRegion(_, Polygon(corners)) if len(corners) < 3:
             raise InvalidRequest(f"a polygon has {len(corners)} corners; give 3 or more")
+        case InRegion(_, Polygon(corners)) if len(corners) > MAX_CORNERS:
+            raise InvalidRequest(
+                f"a polygon has more than {MAX_CORNERS} corners; give {MAX_CORNERS} at most"
+            )
+        case InRegion(_, Polygon(corners)) if not _all_finite(x for xy in corners for x in xy):
+            raise InvalidRequest("a polygon has a corner that is no place; give numbers of px")
         case InRegion(_, Circle(radius_px=radius)) if not radius > 0:
             raise InvalidRequest(f"a circle has a radius of {radius} px; give more than 0")
+        case InRegion(_, Circle(x_px=x, y_px=y, radius_px=radius)) if not _all_finite(
+            (x, y, radius)
+        ):
+            raise InvalidRequest(
+                f"a circle of {radius} px at ({x}, {y}) has no place; give numbers of px"
+            )
         case Distance(_, _, asked) | Angle(_, _, _, asked) | Speed(_, asked):
             _check_range(asked)
         case Probability(behavior=behavior, probability=asked, bundle=bundle):
@@ -271,9 +292,14 @@ def _check_keypoint(keypoint: Keypoint, selections: Sequence[Selection]) -> None
         raise InvalidRequest(f"min_confidence is {keypoint.min_confidence}; give one in 0..1")
 
 
+def _all_finite(numbers: Iterable[float]) -> bool:
+    return all(map(math.isfinite, numbers))
+
+
 def _check_range(asked: ValueRange) -> None:
     low, high = asked.at_least, asked.at_most
-    if (low is None and high is None) or (low is not None and high is not None and low > high):
+    given = [one for one in (low, high) if one is not None]
+    if not given or not given[0] <= given[-1]:  # NaN is in order with nothing
         raise InvalidRequest(
             f"the range from {low} to {high} is empty or has no limit; give at_least, at_most or "
             "both, in order"

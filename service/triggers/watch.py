@@ -8,6 +8,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from service.repository import Selection
 from service.triggers.conditions import (
@@ -87,6 +88,8 @@ class TriggerWatch:
         check_triggers(triggers, selections)
         self._selections = selections
         self._places: dict[Keypoint | Probability, _Place] = {}
+        self._outlines: dict[int, NDArray[np.float32]] = {}
+        """The corners of each polygon as OpenCV takes them, by its id."""
         self._states = [_State(one, self._bundles(one)) for one in triggers]
 
     def begin(self, frame_index: int, time_s: float) -> None:
@@ -124,10 +127,12 @@ class TriggerWatch:
         return tuple(events)
 
     def _bundles(self, trigger: Trigger) -> frozenset[BundleVersion]:
-        """Find the places that a trigger looks at; return the bundles that answer there."""
+        """Find the places and lines that a trigger looks at; return the bundles that answer."""
         asked: list[Keypoint | Probability] = []
         for one in parts(trigger.condition):
             asked += (one,) if isinstance(one, Probability) else keypoints(one)
+            if isinstance(one, InRegion) and isinstance(one.region, Polygon):
+                self._outlines[id(one.region)] = np.array(one.region.corners_xy, np.float32)
         self._places |= {one: self._place(one) for one in asked}
         return frozenset(self._places[one].bundle for one in asked)
 
@@ -161,7 +166,7 @@ class TriggerWatch:
         match condition:
             case InRegion(keypoint, region):
                 point = self._find(keypoint, frame)
-                return None if point is None else _is_inside(point, region)
+                return None if point is None else self._is_inside(point, region)
             case Distance(first, second, px):
                 ends = self._find(first, frame), self._find(second, frame)
                 if ends[0] is None or ends[1] is None:
@@ -208,6 +213,12 @@ class TriggerWatch:
             return None
         return float(answer.probabilities[place.index])
 
+    def _is_inside(self, point: _Point, region: Polygon | Circle) -> bool:
+        if isinstance(region, Circle):
+            return math.dist(point, (region.x_px, region.y_px)) <= region.radius_px
+        outline = self._outlines[id(region)]
+        return bool(cv2.pointPolygonTest(outline, point, measureDist=False) >= 0)
+
     @staticmethod
     def _speed(
         condition: Speed, point: _Point | None, state: _State, time_s: float
@@ -216,17 +227,12 @@ class TriggerWatch:
         if point is None:
             return None
         last = state.last_seen.get(id(condition))
+        if last is not None and time_s == last[1]:
+            return None  # pictures of one chunk: the way to the next one begins at the first
         state.last_seen[id(condition)] = (point, time_s)
-        if last is None or time_s <= last[1]:
+        if last is None or time_s < last[1]:
             return None
         return math.dist(point, last[0]) / (time_s - last[1])
-
-
-def _is_inside(point: _Point, region: Polygon | Circle) -> bool:
-    if isinstance(region, Circle):
-        return math.dist(point, (region.x_px, region.y_px)) <= region.radius_px
-    corners = np.array(region.corners_xy, np.float32)
-    return bool(cv2.pointPolygonTest(corners, point, measureDist=False) >= 0)
 
 
 def _angle_deg(first: _Point, vertex: _Point, second: _Point) -> float | None:

@@ -1,5 +1,6 @@
 """Opens containers of video files, and finds the video in them."""
 
+import stat
 from pathlib import Path
 
 import av
@@ -23,11 +24,15 @@ def open_container(path: Path, limits: VideoLimits) -> av.container.InputContain
         VideoNotFound: nothing is at `path`.
         InvalidVideo: it is no regular file, or no container that is read here.
     """
-    if not path.exists():
-        raise VideoNotFound(f"no file is at {path}; check the path")
-    if not path.is_file():
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise VideoNotFound(f"no file is at {path}; check the path") from error
+    except OSError as error:
+        raise InvalidVideo(f"{path} cannot be reached ({error.strerror}); check it") from error
+    if not stat.S_ISREG(status.st_mode):
         raise InvalidVideo(f"{path} is not a regular file; give a video file")
-    if path.stat().st_size == 0:
+    if status.st_size == 0:
         raise InvalidVideo(f"{path} is empty (0 bytes); record or copy it again")
     try:
         return av.open(

@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from service.bundle import InputSpec
 from service.engine.cuda import Stream
 from service.engine.device import Array
-from service.errors import EthostreamError, FrameFailed, InvalidConfig
+from service.errors import EthostreamError, InvalidConfig, ServerFailed
 from service.preprocess import CropRegion
 from service.video.base import VideoLimits
 from service.video.ladder import is_installed
@@ -21,6 +23,8 @@ from service.video.nvdec import find_nvdec
 
 if TYPE_CHECKING:  # it is loaded only where it was asked for
     from service.video.dali_jpeg import DaliJpegs
+
+log = structlog.get_logger("ethostream.video")
 
 MOST_AT_ONCE = 32
 """Pictures of a batch."""
@@ -95,8 +99,9 @@ class JpegBatches:
                 answers: Sequence[Any] = await loop.run_in_executor(
                     self._thread, self._decoder.make, [job for job, _ in batch]
                 )
-            except Exception as error:  # a bug must not leave the others waiting
-                answers = [FrameFailed(f"the jpeg decoder failed: {error!r}")] * len(batch)
+            except Exception:  # a bug must not leave the others waiting
+                log.exception("jpeg decoder failed", frames=len(batch))
+                answers = [ServerFailed("a JPEG frame", "jpeg decoder failed")] * len(batch)
             for (_, future), answer in zip(batch, answers, strict=True):
                 if future.done():
                     continue

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.video.packets import DISPOSABLE, EMPTY, KEY, NOT_CODED, RESET, PacketIndex
+from service.video.packets import DISPOSABLE, EMPTY, KEY, NOT_CODED, REFRESH, RESET, PacketIndex
 
 Picture = TypeVar("Picture")
 Picture_co = TypeVar("Picture_co", covariant=True)
@@ -63,7 +63,11 @@ class _Judge:
         self._arrived: dict[int, bool] = {}
         self._refused: set[int] = set()
         self._suspects: set[int] = set()
-        self._damage_ends = 0
+        # Pictures before the first key frame refer to what was cut off, and decoders show gray; a
+        # container that marks no key frame (SWF) says nothing.
+        is_key = index.flags & KEY != 0
+        is_cut = is_key.any() and not is_key[start]
+        self._damage_ends = start + _MAX_SUSPECT if is_cut else 0
         self._key_rank = -1
         self._last_key_rank = -1
         self.low = start
@@ -213,13 +217,13 @@ def create_ledger(index: PacketIndex, first_rank: int, start: int) -> "Ledger[Pi
 def find_start(index: PacketIndex, first_rank: int) -> int:
     """Return the file position from which decoding gives row `first_rank` and all after it exactly.
 
-    After a key frame of an open group of pictures or of an intra refresh, the first pictures are
-    not exact yet: there, it is one key frame more than needed.
+    After a key frame of an open group of pictures, the first pictures are not exact yet: there, it
+    is one key frame more than needed. After that of an intra refresh, it is not known which are.
     """
     if not (index.by_time and index.can_seek) or first_rank == 0 or first_rank >= len(index.shown):
         return 0
     needed = int(index.shown[first_rank:].min())
-    keys = np.flatnonzero(index.flags[: needed + 1] & KEY)
+    keys = np.flatnonzero(index.flags[: needed + 1] & (KEY | REFRESH) == KEY)
     if len(keys):
         key, first = keys.item(-1), index.shown.item(first_rank)
         if index.flags.item(key) & RESET and index.pts.item(key) <= index.pts.item(first):

@@ -231,8 +231,15 @@ class ServerEnd:
         return [_to_server.decode(message) for message in self._inbox.add(data)]
 
 
+class ServerGone(Exception):
+    """The server has closed its end of the socket."""
+
+
 class WorkerEnd:
-    """The worker's end of the socket."""
+    """The worker's end of the socket; all of it raises `ServerGone`.
+
+    Not OSError or EOFError: the errors of FFmpeg and of files are such, too.
+    """
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(True)
@@ -243,24 +250,19 @@ class WorkerEnd:
 
     def send(self, message: ToServer) -> None:
         """Send a message; waits while the server does not read."""
-        self._socket.sendall(pack(message))
+        try:
+            self._socket.sendall(pack(message))
+        except OSError as error:
+            raise ServerGone from error
 
     def receive(self) -> ToWorker:
-        """Wait for the next message.
-
-        Raises:
-            EOFError: the server is gone.
-        """
+        """Wait for the next message."""
         while not self._messages:
             self._read(0)
         return self._messages.popleft()
 
     def receive_waiting(self) -> ToWorker | None:
-        """Return the next message if one is there.
-
-        Raises:
-            EOFError: the server is gone.
-        """
+        """Return the next message if one is there."""
         if not self._messages:
             try:
                 self._read(socket.MSG_DONTWAIT)
@@ -274,12 +276,17 @@ class WorkerEnd:
 
     def _read(self, flags: int) -> None:
         # Not socket.recv_fds: in Python 3.11 it leaves the flags out.
-        data, ancillary, _, _ = self._socket.recvmsg(
-            _READ_BYTES, socket.CMSG_LEN(_DESCRIPTOR.size), flags
-        )
+        try:
+            data, ancillary, _, _ = self._socket.recvmsg(
+                _READ_BYTES, socket.CMSG_LEN(_DESCRIPTOR.size), flags
+            )
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise ServerGone from error
         for level, kind, content in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 self._descriptors.extend(_DESCRIPTOR.unpack(content))
         if not data:
-            raise EOFError
+            raise ServerGone
         self._messages.extend(_to_worker.decode(message) for message in self._inbox.add(data))

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 from service.errors import InvalidVideo
 from service.video.checksums import is_ffv1_intact
-from service.video.resets import is_reset
+from service.video.lengths import is_cut_off
+from service.video.reorders import find_b_test
+from service.video.resets import is_refresh, is_reset
+from service.video.slices import H264Pictures
 
 NO_TIME = np.iinfo(np.int64).min
 """Stands for a time that the container does not give."""
@@ -26,7 +29,7 @@ DISCARD = 2
 HIDDEN = 4
 """Holds no picture that is shown (VP8 and VP9 have such packets)."""
 DAMAGED = 8
-"""The demuxer says that bytes of it are missing."""
+"""Bytes of it are missing, or pictures that it may refer to."""
 EMPTY = 16
 """Zero bytes: the picture before it is shown again."""
 DISPOSABLE = 32
@@ -37,6 +40,10 @@ NOT_CODED = 128
 """Says that the picture before it is shown again (MPEG-4 part 2), unless one comes of it."""
 RESET = 256
 """A key frame that no frame shown after it looks back beyond: decoders can begin there."""
+REFRESH = 512
+"""A key frame whose picture is whole only with those after it (intra refresh)."""
+FIELD = 1024
+"""Holds the second field of the picture whose first one the packet before holds."""
 
 # A codec holds back 16 frames at most; a time stamp that moves a packet by more is not a time.
 _MAX_REORDER = 32
@@ -56,7 +63,8 @@ class PacketIndex:
     pts: NDArray[np.int64]
     """(P,) in units of the stream's time base; `NO_TIME` where not given."""
     flags: NDArray[np.uint16]
-    """(P,) KEY, DISCARD, HIDDEN, DAMAGED, EMPTY, DISPOSABLE, LOST, NOT_CODED, RESET bits."""
+    """(P,) KEY, DISCARD, HIDDEN, DAMAGED, EMPTY, DISPOSABLE, LOST, NOT_CODED, RESET, REFRESH,
+    FIELD bits."""
     shown: NDArray[np.int32]
     """(S,) file positions of packets that are shown, in presentation order (by time), or in
     file order where `by_time` is false."""
@@ -66,6 +74,8 @@ class PacketIndex:
     """Frames that the container lists after the end of the file's data."""
     can_seek: bool = True
     """False where the container's own index is wrong: every reading starts at the first packet."""
+    is_cut_off: bool = False
+    """The file ends before its container says; how many frames are lost is not always known."""
 
     @property
     def times(self) -> NDArray[np.int64]:
@@ -116,11 +126,25 @@ def index_packets(
     is_avi = container.format.name == "avi"
     codec = stream.codec_context.codec.canonical_name
     extradata = stream.codec_context.extradata
+    has_b_picture = find_b_test(codec)
+    h264 = H264Pictures(extradata) if codec == "h264" else None
+    is_known = has_b_picture is not None or h264 is not None
+    is_reordered = not is_known and bool(stream.codec_context.has_b_frames)
     size_bytes = path.stat().st_size
     for packet in read_packets(container, stream):
         time = packet.pts if packet.pts is not None else packet.dts
         pts.append(NO_TIME if time is None else time)
-        flags.append(_flags(packet, codec, extradata))
+        of_packet = _flags(packet, codec, extradata)
+        if h264 is not None:
+            facts = h264.read(memoryview(packet), is_key=packet.is_keyframe)
+            is_reordered |= facts.is_b
+            if facts.follows_loss:  # and so do those that refer to others
+                of_packet = of_packet & ~DISPOSABLE | DAMAGED
+            if facts.is_second_field:
+                of_packet = of_packet & DAMAGED | FIELD
+        elif has_b_picture is not None and not is_reordered:
+            is_reordered = has_b_picture(memoryview(packet))
+        flags.append(of_packet)
         if is_avi:
             places.append(packet.pos)
         if codec == "ffv1":
@@ -141,15 +165,24 @@ def index_packets(
     bits = np.frombuffer(flags, np.uint16)
     if any(intact):  # else the encoder left the checksums out
         bits[np.frombuffer(intact, np.uint8) == 0] |= DAMAGED
+    seconds = np.flatnonzero(bits & FIELD)
+    bits[seconds - 1] |= bits[seconds] & DAMAGED  # one picture comes of both
     can_seek = True
     if is_avi and not _is_listed(stream, places):
         found = np.frombuffer(places, np.int64)
         times, bits, can_seek = _reconcile(stream, times, bits, found, size_bytes)
-    kept = np.flatnonzero(bits & (DISCARD | HIDDEN) == 0)
-    by_time = _times_give_order(container, stream, times[kept])
+    if "mov" in container.format.name:
+        times, bits = _fill_holes(stream, times, bits)
+    kept = np.flatnonzero(bits & (DISCARD | HIDDEN | FIELD) == 0)
+    # B-pictures are stored behind later ones. Where times rise all the same, they are only the
+    # packets' numbers: AVI has no others, and copies of it into other containers keep them.
+    are_numbers = is_reordered and bool(np.all(np.diff(times) > 0))
+    by_time = not are_numbers and _times_give_order(times[kept])
     order = np.argsort(times[kept], kind="stable") if by_time else np.arange(len(kept))
-    missing = _count_missing(container, stream, path, len(times))
-    return PacketIndex(times, bits, kept[order].astype(np.int32), by_time, missing, can_seek)
+    is_cut = is_cut_off(path, container.format.name)
+    missing = _count_missing(container, stream, len(times), is_cut=is_cut)
+    shown = kept[order].astype(np.int32)
+    return PacketIndex(times, bits, shown, by_time, missing, can_seek, is_cut or missing > 0)
 
 
 def find_rate_hz(stream: av.VideoStream, times: NDArray[np.int64]) -> float:
@@ -222,6 +255,33 @@ def _reconcile(
     return counted, marked, False
 
 
+def _fill_holes(
+    stream: av.VideoStream, times: NDArray[np.int64], bits: NDArray[np.uint16]
+) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
+    """Return times and flags with those lost packets that are shown before others that are there.
+
+    A file that was cut within a group of B-frames holds pictures that are shown after some that it
+    lost. MP4 and MOV list when each packet is decoded, and these times are those of the frames, the
+    same number of packets later. Where a time shows that they are not, nothing is filled.
+    """
+    entries = stream.index_entries
+    if len(entries) <= max(1, len(times)) or np.any(bits & DISCARD):
+        return times, bits
+    decoded = np.array([entry.timestamp for entry in entries], np.int64)
+    shown = np.sort(times)
+    delay = int(np.searchsorted(decoded, shown[0]))
+    # Of the last frames no packet is left to tell the times; an even rate goes on.
+    beyond = decoded[-1] + (decoded[-1] - decoded[-2]) * np.arange(1, delay + 1)
+    expected = np.append(decoded, beyond)[delay:]
+    holes = np.setdiff1d(expected[: np.searchsorted(expected, shown[-1])], shown)
+    first_moved = shown[max(0, len(shown) - 1 - _MAX_REORDER)]
+    is_known = np.isin(shown, expected).all() and np.all(np.diff(shown) > 0)
+    if not is_known or np.any(holes < first_moved):
+        return times, bits
+    lost = np.full(len(holes), LOST | DAMAGED, np.uint16)
+    return np.append(times, holes), np.append(bits, lost)
+
+
 def _flags(packet: av.Packet, codec: str, extradata: bytes | None) -> int:
     hidden = packet.size > 0 and codec in ("vp8", "vp9") and _is_hidden(packet, codec)
     bits = (
@@ -233,6 +293,7 @@ def _flags(packet: av.Packet, codec: str, extradata: bytes | None) -> int:
         (DISPOSABLE, packet.is_disposable),
         (NOT_CODED, codec == "mpeg4" and _is_not_coded(packet)),
         (RESET, packet.is_keyframe and is_reset(memoryview(packet), codec, extradata)),
+        (REFRESH, packet.is_keyframe and is_refresh(memoryview(packet), codec, extradata)),
     )
     return sum(bit for bit, is_set in bits if is_set)
 
@@ -265,14 +326,9 @@ def _is_not_coded(packet: av.Packet) -> bool:
     return 4 <= begin < len(data) <= begin + 4 and data[begin] >> 6 == 1
 
 
-def _times_give_order(
-    container: av.container.InputContainer, stream: av.VideoStream, times: NDArray[np.int64]
-) -> bool:
+def _times_give_order(times: NDArray[np.int64]) -> bool:
     if not len(times) or times.min() == NO_TIME:
         return False
-    rising = bool(np.all(np.diff(times) > 0))
-    if container.format.name == "avi" and rising and stream.codec_context.has_b_frames:
-        return False  # AVI has no presentation times: these are only the packets' numbers
     order = np.argsort(times, kind="stable")
     moves = np.abs(order - np.arange(len(order)))
     if moves.any() and np.any(np.diff(times[order]) == 0):
@@ -281,21 +337,16 @@ def _times_give_order(
 
 
 def _count_missing(
-    container: av.container.InputContainer, stream: av.VideoStream, path: Path, packets: int
+    container: av.container.InputContainer, stream: av.VideoStream, packets: int, *, is_cut: bool
 ) -> int:
     """Count frames that a cut file lists and does not hold; claims of whole files are not used.
 
     MP4 and MOV list every sample. AVI claims a number that is often wrong; it counts only where
-    the file is shorter than its own header says.
+    the file is cut off.
     """
     if "mov" in container.format.name:
         entries = stream.index_entries
         return sum(not entries[place].is_discard for place in range(packets, len(entries)))
-    if container.format.name == "avi":
-        with path.open("rb") as file:
-            header = file.read(8)
-        claimed_bytes = int.from_bytes(header[4:8], "little") + 8
-        # 8: the size of a RIFF chunk does not count its own header and padding.
-        if header[:4] == b"RIFF" and claimed_bytes > path.stat().st_size + 8:
-            return max(0, int(stream.frames) - packets)
+    if container.format.name == "avi" and is_cut:
+        return max(0, int(stream.frames) - packets)
     return 0

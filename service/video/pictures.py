@@ -16,6 +16,7 @@ from service.errors import FrameTooLarge, InvalidFrame, InvalidVideo
 from service.values import FrameStatus, VideoInfo
 from service.video.base import Color, VideoLimits
 from service.video.still import StillEncoding, decode_still
+from service.video.tiff import count_pages
 
 PICTURE_SUFFIXES = frozenset(
     f".{name}" for name in ("bmp", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp")
@@ -109,7 +110,7 @@ def read_picture(path: Path, color: Color, limits: VideoLimits) -> NDArray[np.ui
     """Return (H, W, 3) RGB or (H, W) gray pixels; 16 bits a channel become 8.
 
     Raises:
-        InvalidFrame: the file holds no whole picture.
+        InvalidFrame: the file holds no whole picture, or several.
         FrameTooLarge: it has more pixels than the limits.
         OSError: it cannot be read.
     """
@@ -148,6 +149,12 @@ def _encoding(data: bytes) -> StillEncoding | None:
 
 
 def _decode_other(data: bytes, limits: VideoLimits) -> NDArray[np.uint8]:
+    pages = count_pages(data)
+    if pages > 1:
+        raise InvalidFrame(
+            f"it holds {pages} pages, and a file is one frame; save each page as a file, or all as "
+            "a video"
+        )
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None

@@ -6,6 +6,7 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
+from service.errors import InvalidVideo
 from service.video.base import Color, StoredFormat
 
 # AVCOL_RANGE_UNSPECIFIED, and the AVCOL_SPC_ values of RGB and "unspecified".
@@ -20,6 +21,15 @@ _LUMA_WEIGHTS = {
     4: (0.3, 0.11),
     7: (0.212, 0.087),
     9: (0.2627, 0.0593),
+}
+# Matrices that FFmpeg has no conversion for.
+_UNKNOWN_MATRICES = {
+    8: "YCgCo",
+    10: "BT.2020 with constant luminance",
+    11: "SMPTE 2085",
+    12: "derived from the primaries",
+    13: "derived from the primaries, with constant luminance",
+    14: "ICtCp",
 }
 _LUMA_PLANE = ("gray", *(f"yuv{j}{one}p" for j in ("", "j") for one in (411, 420, 422, 440, 444)))
 
@@ -54,16 +64,28 @@ class PixelConverter:
         np.copyto(out, self.view(frame))
 
     def view(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """Return a picture, uint8 of `shape`, in memory that the next one takes."""
+        """Return a picture, uint8 of `shape`, in memory that the next one takes.
+
+        Raises:
+            InvalidVideo: FFmpeg does not convert pictures that are stored like this one.
+        """
         target = "rgb24" if self._color == "rgb" else "gray"
-        converted = self._reformatter.reformat(
-            frame,
-            format=target,
-            src_colorspace=Colorspace.ITU601 if frame.colorspace in _NO_MATRIX else None,
-            src_color_range=_source_range(frame),
-            dst_color_range=ColorRange.JPEG,
-            threads=1,  # pictures run side by side already: one worker process a video
-        )
+        try:
+            converted = self._reformatter.reformat(
+                frame,
+                format=target,
+                src_colorspace=Colorspace.ITU601 if frame.colorspace in _NO_MATRIX else None,
+                src_color_range=_source_range(frame),
+                dst_color_range=ColorRange.JPEG,
+                threads=1,  # pictures run side by side already: one worker process a video
+            )
+        except OSError as error:
+            matrix = _UNKNOWN_MATRICES.get(frame.colorspace, f"number {frame.colorspace}")
+            raise InvalidVideo(
+                f"FFmpeg does not convert pictures in {frame.format.name} with the color matrix "
+                f"{matrix} ({error.strerror}); convert the video to BT.709, or, if its colors are "
+                "not stored so, correct what the stream says"
+            ) from error
         plane = converted.planes[0]
         if plane.line_size < 0:  # stored bottom-up and passed on as it is
             pixels = np.asarray(converted.to_ndarray(), np.uint8)
@@ -82,6 +104,18 @@ def describe_picture(picture: av.VideoFrame) -> StoredFormat:
         picture.color_range,
         picture.interlaced_frame,
     )
+
+
+def is_mirrored(picture: av.VideoFrame) -> bool:
+    """Whether the container asks to show a picture mirrored, turned besides or not."""
+    try:
+        told = picture.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # FFmpeg attaches kinds that PyAV has no name for (views of MV-HEVC)
+        return False
+    if told is None:
+        return False
+    a, b, _, c, d, *_ = np.frombuffer(told, np.int32, 9).astype(np.int64).tolist()
+    return bool(a * d < b * c)
 
 
 def make_sample(stored: StoredFormat) -> av.VideoFrame:

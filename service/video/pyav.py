@@ -27,7 +27,7 @@ from service.video.packets import (
     find_rate_hz,
     index_packets,
 )
-from service.video.pixels import PixelConverter, describe_picture
+from service.video.pixels import PixelConverter, describe_picture, is_mirrored
 from service.video.runs import DecodeAgain, DecodeRun
 
 
@@ -100,6 +100,11 @@ class VideoFile:
             raise InvalidVideo(
                 f"none of the {len(self._index.pts)} packets of {path} ({codec}) can be decoded; "
                 "the file is damaged, record or convert it again"
+            )
+        if is_mirrored(first):
+            raise InvalidVideo(
+                f"{path} asks to be shown mirrored, and frames are only turned here; convert it "
+                "(ffmpeg stores pictures as they are shown), or take the display matrix out"
             )
         self._converter = PixelConverter(color, first.width, first.height, first.rotation)
         self.shape = self._converter.shape

@@ -13,6 +13,7 @@ from service.video.ledger import Ledger, Settled, create_ledger, find_start
 from service.video.packets import (
     DAMAGED,
     EMPTY,
+    FIELD,
     LOST,
     NO_TIME,
     PacketIndex,
@@ -150,7 +151,7 @@ class DecodeRun:
             if picture.opaque is not None:
                 position = picture.opaque[0]
                 flags = self._index.flags.item(position)
-                is_damaged = picture.is_corrupt or bool(flags & DAMAGED)
+                is_damaged = picture.is_corrupt or bool(flags & DAMAGED) or position in self._errors
                 if picture.is_corrupt and self._is_sought(position):
                     raise DecodeAgain(seek=False)
                 self._ledger.add(position, picture, is_damaged=is_damaged)
@@ -166,6 +167,8 @@ class DecodeRun:
     def _fail(self, position: int, error: av.FFmpegError) -> None:
         if self._threads > 1:
             raise DecodeAgain(seek=True) from error
+        if self._index.flags.item(position) & FIELD:
+            position -= 1  # one picture comes of both
         self._errors[position] = f"cannot be decoded: {error.strerror}"
         self._ledger.refuse(position)
 

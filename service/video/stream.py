@@ -12,6 +12,7 @@ from service.video.base import ChunkCodec, ModelInputs, StoredFormat, VideoLimit
 from service.video.contexts import PacketDecoder
 from service.video.makers import FrameMaker
 from service.video.pixels import PixelConverter, describe_picture
+from service.video.slices import H264Pictures, PictureFacts
 
 if TYPE_CHECKING:  # most streams are decoded on the CPU
     from service.video.dali_planes import DaliPlanes
@@ -82,10 +83,13 @@ class StreamDecoder:
         self._frames = 0
         self._corrupt = 0
         self._message = ""
-        self._pts_ns = 0
+        self._has_begun = False
+        self._pts_ns = 0  # of the chunk in which the next packet began
         self._pending_bytes = 0
-        self._packets = 0
+        self._h264 = H264Pictures(None) if codec == "h264" else None
+        self._packets = 0  # both fields of a picture count as one
         self._suspect = 0  # pictures that are still not trusted
+        self._damaged = self._key = -1  # numbers of the last packet of each kind
         self._waiting: dict[int, int] = {}  # time by number of a packet that has no picture yet
 
     def feed(self, data: bytes, pts_ns: int, *, last: bool) -> Iterator[StreamFrame]:
@@ -101,21 +105,27 @@ class StreamDecoder:
             DecoderFailed: nvcodec was asked for, and has no session for this stream.
         """
         self._pending_bytes += len(data)
+        if not self._has_begun:
+            self._has_begun, self._pts_ns = True, pts_ns
         # A packet is known to be whole when the next one begins, so it belongs to the chunk
         # before; one that both begins and ends here is found by the parser with the first byte.
         packets = self._parser.parse(data) if data else []
         if last:
             packets += self._parser.parse(None)
         for place, packet in enumerate(packets):
-            self._waiting[self._packets] = self._pts_ns if place == 0 else pts_ns
+            facts = self._read_facts(packet)
+            if not facts.is_second_field:
+                self._waiting[self._packets] = self._pts_ns if place == 0 else pts_ns
+                self._packets += 1
+            if facts.follows_loss:
+                self._note("pictures before it were lost", self._packets - 1)
             # A fresh object each: PyAV keeps it under its address until the packet is freed.
-            packet.opaque = (self._packets,)
-            self._packets += 1
+            packet.opaque = (self._packets - 1,)
             if self._wants_gpu and packet.is_keyframe:
                 self._open_gpu(bytes(packet))
             yield from self._decode(packet)
             self._give_up(self._packets - _HELD_BACK[self._codec])
-        if packets or not self._pts_ns:
+        if packets:
             self._pts_ns = pts_ns
         if last:
             yield from self._decode(None)
@@ -123,7 +133,8 @@ class StreamDecoder:
         if self._pending_bytes > _MAX_PENDING_BYTES:
             self._pending_bytes = 0
             self._note(
-                f"no {self._codec} packet in {_MAX_PENDING_BYTES >> 20} MiB; check the codec"
+                f"no {self._codec} packet in {_MAX_PENDING_BYTES >> 20} MiB; check the codec",
+                self._packets - 1,
             )
 
     def take_report(self) -> FeedReport:
@@ -157,19 +168,27 @@ class StreamDecoder:
                 stream=self._on_gpu.stream if self._on_gpu else None,
             )
 
+    def _read_facts(self, packet: av.Packet) -> PictureFacts:
+        if self._h264 is None:
+            return PictureFacts()
+        return self._h264.read(memoryview(packet), is_key=packet.is_keyframe)
+
     def _decode(self, packet: av.Packet | None) -> Iterator[StreamFrame]:
         self._pending_bytes = 0
         try:
             pictures = self._decoder.decode(packet)
         except av.FFmpegError as error:
             self._waiting.pop(self._packets - 1, None)
-            self._note(f"a packet cannot be decoded: {error.strerror}")
+            self._note(f"a packet cannot be decoded: {error.strerror}", self._packets - 1)
             return
         except RuntimeError as error:  # the session on the GPU is lost
             self._decoder = _open_pyav(self._codec, self._limits)
             self._on_gpu = self._maker = None
             self._waiting.clear()
-            self._note(f"nvcodec failed ({error}); PyAV goes on from the next key frame")
+            self._note(
+                f"nvcodec failed ({error}); PyAV goes on from the next key frame",
+                self._packets - 1,
+            )
             return
         for picture in pictures:
             yield self._frame(picture)
@@ -179,11 +198,14 @@ class StreamDecoder:
         index, pts_ns = self._frames, self._waiting.pop(number, self._pts_ns)
         self._frames += 1
         self._limits.check(f"frame {index} of the stream", picture.width, picture.height)
+        is_whole_key = picture.key_frame and not picture.is_corrupt
         if picture.is_corrupt:
-            self._note(f"frame {index} is damaged")
-        elif picture.key_frame:
-            self._suspect = 0
-        if self._suspect > 0:
+            self._note(f"frame {index} is damaged", number)
+        elif is_whole_key:
+            self._key = number
+            if self._damaged < number:  # else the decoder told of later damage before it
+                self._suspect = 0
+        if self._suspect > 0 and not is_whole_key:
             self._suspect -= 1
             reason = "is damaged, or refers to a frame that is"
             return StreamFrame(index, pts_ns, FrameStatus.CORRUPT, reason)
@@ -210,11 +232,15 @@ class StreamDecoder:
     def _give_up(self, end: int) -> None:
         for number in [one for one in self._waiting if one < end]:
             del self._waiting[number]
-            self._note("no picture came from a packet")
+            self._note("no picture came from a packet", number)
 
-    def _note(self, message: str) -> None:
-        """Count damage; what may refer to it is not trusted."""
-        self._suspect = _MAX_SUSPECT
+    def _note(self, message: str, number: int) -> None:
+        """Count the damage of a packet; what may refer to it is not trusted.
+
+        What comes of a packet is missed long after it: a key frame behind it may be out already.
+        """
+        if number >= self._key:
+            self._suspect, self._damaged = _MAX_SUSPECT, max(self._damaged, number)
         self._corrupt += 1
         self._message = self._message or message
 

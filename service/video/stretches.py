@@ -9,7 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.video.packets import DAMAGED, DISCARD, EMPTY, HIDDEN, KEY, NOT_CODED, PacketIndex
+from service.video.packets import (
+    DAMAGED,
+    DISCARD,
+    EMPTY,
+    HIDDEN,
+    KEY,
+    NOT_CODED,
+    REFRESH,
+    PacketIndex,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,7 @@ def refuse_index(index: PacketIndex) -> str:
         HIDDEN: "some packets hold pictures that are not shown",
         EMPTY: "some packets are empty",
         NOT_CODED: "some packets repeat the picture before",
-        DAMAGED: "bytes of some packets are missing",
+        DAMAGED: "some packets are damaged or lost",
     }
     if not (index.by_time and index.can_seek):
         return "its packets have no times that give their order"
@@ -80,4 +89,4 @@ def _clean_positions(index: PacketIndex) -> NDArray[np.int64]:
     latest_before = np.maximum.accumulate(index.pts)
     earliest_after = np.minimum.accumulate(index.pts[::-1])[::-1]
     is_clean = (index.pts == latest_before) & (index.pts == earliest_after)
-    return np.flatnonzero(is_clean & (index.flags & KEY != 0))
+    return np.flatnonzero(is_clean & (index.flags & (KEY | REFRESH) == KEY))

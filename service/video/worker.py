@@ -25,7 +25,7 @@ from service.video import messages
 from service.video.base import Wanted
 from service.video.ladder import open_file
 from service.video.makers import FrameMaker
-from service.video.messages import WorkerEnd
+from service.video.messages import ServerGone, WorkerEnd
 from service.video.pyav import VideoFile
 from service.video.ring import FrameRing, Shapes
 from service.video.shares import rows_of_share, share_limits
@@ -53,7 +53,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     av.logging.set_level(None)
-    with socket.socket(fileno=int(sys.argv[1])) as end, contextlib.suppress(EOFError, OSError):
+    with socket.socket(fileno=int(sys.argv[1])) as end, contextlib.suppress(ServerGone):
         _Worker(WorkerEnd(end)).serve()
 
 
@@ -93,7 +93,7 @@ class _Worker:
                 self._send(messages.Stopped())
             except EthostreamError as error:
                 self._send(messages.Failed(type(error).__name__, str(error)))
-            except OSError:
+            except ServerGone:
                 raise
             except Exception:
                 text = traceback.format_exc(limit=-3)

@@ -47,14 +47,14 @@ class VideoEdit:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for begin, end in ((self.start_s, self.stop_s), (self.start_frame, self.stop_frame)):
-            if (begin or 0) < 0 or (end is not None and end <= (begin or 0)):
+            if not (begin or 0) >= 0 or (end is not None and not end > (begin or 0)):
                 raise InvalidRequest(
                     f"from {begin or 0:g} to {end or 0:g} holds no frame; give a start of at least "
                     "0 and a later stop"
                 )
         if not 0 <= self.quality <= 51:
             raise InvalidRequest(f"the quality is {self.quality}; give 0 (best) to 51")
-        if self.frame_rate_hz < 0:
+        if not 0 <= self.frame_rate_hz < float("inf"):
             raise InvalidRequest(f"the frame rate is {self.frame_rate_hz} Hz; give more than 0")
         if min(self.width_px, self.height_px) < 0 or bool(self.width_px) != bool(self.height_px):
             raise InvalidRequest(

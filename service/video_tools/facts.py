@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from service.video.base import VideoLimits
 from service.video.containers import find_video, open_container
-from service.video.packets import DAMAGED, DISCARD, HIDDEN, KEY, PacketIndex
+from service.video.packets import DAMAGED, DISCARD, HIDDEN, KEY, LOST, PacketIndex
 from service.video.pyav import VideoFile
 
 _MAX_GAPS = 100
@@ -60,7 +60,7 @@ class PacketFacts:
 
     packets: int
     frames: int
-    """Packets that are shown."""
+    """Packets that are shown and there."""
     key_frames: int
     longest_group: int
     """Packets from one key frame to the next, at most: what a start in the middle may cost."""
@@ -75,9 +75,11 @@ class PacketFacts:
     hidden: int
     """Hold no picture that is shown, by the codec's design."""
     damaged: int
-    """Bytes are missing, says the container."""
+    """Bytes are missing, says the container, or frames before them, says the codec."""
     missing: int
-    """Frames that the container lists after the end of the data."""
+    """Frames that the container lists and the file does not hold."""
+    is_cut_off: bool
+    """The file ends before its container says, whether that lists frames or not."""
     first_time_ns: int
     duration_ns: int
     """From the first frame to the last."""
@@ -143,7 +145,7 @@ def _packet_facts(index: PacketIndex, tick_ns: Fraction, frame_rate_hz: float) -
     steps = _judge_steps(times_ns, float(tick_ns))
     return PacketFacts(
         packets=len(index.flags),
-        frames=len(index.shown),
+        frames=len(index.shown) - count(LOST),
         key_frames=len(keys),
         longest_group=int(groups.max()) if len(groups) else len(index.flags),
         is_reordered=bool(np.any(np.diff(index.pts[np.sort(index.shown)]) < 0)),
@@ -152,7 +154,8 @@ def _packet_facts(index: PacketIndex, tick_ns: Fraction, frame_rate_hz: float) -
         cut=count(DISCARD),
         hidden=count(HIDDEN),
         damaged=count(DAMAGED),
-        missing=index.missing,
+        missing=index.missing + count(LOST),
+        is_cut_off=index.is_cut_off,
         first_time_ns=round(times_ns[0]) if len(times_ns) else 0,
         duration_ns=round(times_ns[-1] - times_ns[0]) if len(times_ns) else 0,
         usual_step_ns=round(steps.usual),
@@ -183,7 +186,8 @@ def _judge_steps(times_ns: NDArray[np.float64], tick_ns: float) -> _Steps:
     steps = np.diff(times_ns)
     if not len(steps):
         return _Steps()
-    usual = float(np.median(steps))
+    # One that occurs: between two that are equally frequent lies none.
+    usual = float(np.percentile(steps, 50, method="lower"))
     rounding = _rounding(times_ns, steps, usual, tick_ns)
     near = np.abs(steps - usual) <= max(_TOLERANCE * usual, rounding)
     usual = float(steps[near].mean())

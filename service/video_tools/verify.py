@@ -39,15 +39,21 @@ class VideoTruth:
 
     @property
     def is_complete(self) -> bool:
-        """Whether an archive job would have pixels for every frame."""
-        return not (self.decoded.corrupt or self.decoded.missing)
+        """Whether an archive job would have pixels for every frame that was recorded."""
+        has_all = not (self.decoded.corrupt or self.decoded.missing)
+        return has_all and not self.packets.is_cut_off
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be known before results are lined up with other data; none is an error."""
+        """What is to be known before results are lined up with other data."""
         container, packets = self.container, self.packets
         shortest_ms, longest_ms = packets.shortest_step_ns / 1e6, packets.longest_step_ns / 1e6
         said = (
+            (
+                packets.is_cut_off,
+                f"the file is cut off: the container claims {container.duration_s:.6g} s, its "
+                f"frames take {packets.duration_ns / 1e9:.6g} s",
+            ),
             (
                 container.frames not in (0, packets.frames, packets.packets),
                 f"the container claims {container.frames} frames and holds {packets.frames}",

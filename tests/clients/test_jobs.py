@@ -110,7 +110,9 @@ async def test_the_blocking_client_watches_too_and_may_leave_early() -> None:
         assert await asyncio.to_thread(use, address) in (["done"], ["running", "done"])
 
 
-@pytest.mark.parametrize("setting", [{"frame_limit": -1}, {"frame_rate_hz": -1.0}])
+@pytest.mark.parametrize(
+    "setting", [{"frame_limit": -1}, {"frame_rate_hz": -1.0}, {"frame_rate_hz": float("nan")}]
+)
 async def test_what_is_out_of_range_is_never_sent(setting: dict[str, float]) -> None:
     async with AsyncClient("127.0.0.1:1") as client:
         with pytest.raises(errors.InvalidRequest, match="0 or more"):

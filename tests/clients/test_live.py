@@ -1,7 +1,6 @@
 """A live stream gives every frame one answer, also when the server breaks, drains or refuses."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import grpc
@@ -183,11 +182,9 @@ async def test_a_refused_stream_raises_what_the_server_said() -> None:
 async def test_no_server_at_the_address_is_told_at_once() -> None:
     async with serving(answer_all) as server:
         address = server.address
-    async with AsyncClient(address) as client:
-        before = time.monotonic()
+    async with AsyncClient(address) as client, asyncio.timeout(60):
         with pytest.raises(errors.Unavailable, match=address):
-            await client.stream(BUNDLES).open()
-    assert time.monotonic() - before < 5
+            await client.stream(BUNDLES, reconnect_seconds=3600).open()
 
 
 async def test_a_server_that_stays_away_fails_the_stream_after_the_time_allowed() -> None:
@@ -233,13 +230,13 @@ async def test_a_server_that_stands_still_is_given_up_and_its_frames_are_lost(
             if index == 0:
                 yield result(index)
 
-    monkeypatch.setattr(live, "_SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(live, "_SILENCE_SECONDS", 1.0)
     async with serving(stand_still) as server, AsyncClient(server.address) as client:
         stream = client.stream(BUNDLES, reconnect=False)
         await stream.open()
-        await asyncio.sleep(0.5)  # nothing is owed: silence is no fault
+        await asyncio.sleep(1.5)  # nothing is owed: silence is no fault
         outcomes: list[tuple[int, str]] = []
-        with pytest.raises(errors.Unavailable, match=r"answered nothing for 0\.3 s"):
+        with pytest.raises(errors.Unavailable, match="answered nothing for 1 s"):
             await send_frames(stream, 10)
         with pytest.raises(errors.Unavailable, match="answered nothing"):
             await collect(stream, outcomes)
@@ -455,10 +452,21 @@ async def test_an_error_in_the_callers_block_ends_the_stream_at_once() -> None:
         ({"bundles": "mouse@x"}, "mouse@x"),
         ({"bundles": "mouse", "freshness": "newest"}, "all, latest, deadline"),
         ({"bundles": "mouse", "freshness": "deadline"}, "max_age_ms is 0"),
-        ({"bundles": "mouse", "frame_rate_hz": -1.0}, "0 or more"),
+        ({"bundles": "mouse", "max_frames_in_flight": -1}, "0 or more"),
+        ({"bundles": "mouse", "frame_rate_hz": -1.0}, "frame_rate_hz is -1; it is 0 or more"),
+        ({"bundles": "mouse", "frame_rate_hz": float("nan")}, "frame_rate_hz is nan"),
+        ({"bundles": "mouse", "frame_rate_hz": float("inf")}, "frame_rate_hz is inf"),
+        ({"bundles": "mouse", "frame_rate_hz": 1e300}, "at most 1000000"),
     ],
 )
 async def test_a_wrong_option_is_told_before_connecting(options: dict, text: str) -> None:
     client = AsyncClient("127.0.0.1:1")
     with pytest.raises(errors.InvalidRequest, match=text):
         client.stream(**options)
+
+
+@pytest.mark.parametrize("rate_hz", [-1.0, float("nan"), float("inf"), 1e300])
+async def test_a_frame_rate_that_no_video_has_is_told_before_connecting(rate_hz: float) -> None:
+    client = AsyncClient("127.0.0.1:1")
+    with pytest.raises(errors.InvalidRequest, match="frame_rate_hz is"):
+        client.analyze("a.mp4", bundles="mouse", frame_rate_hz=rate_hz)

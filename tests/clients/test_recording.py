@@ -55,6 +55,22 @@ def test_h264_keeps_the_number_of_frames_at_any_rate(tmp_path: Path, rate_hz: fl
     assert len(_read(tmp_path / "video.mkv", color=True)) == 20
 
 
+def _kill_when_there(script: str, *arguments: str) -> None:
+    """Run a script until it prints `there`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        assert process.stdout.readline() == "there\n"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(timeout=10)
+
+
 def test_a_killed_process_leaves_its_frames_and_answers(tmp_path: Path) -> None:
     script = """
 import sys, time
@@ -69,22 +85,37 @@ for index in range(1000):
         print("there", flush=True)
     time.sleep(0.002 if index < 200 else 0.01)
 """
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    with process.stdout:
-        assert process.stdout.readline() == "there\n"
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(timeout=10)
+    _kill_when_there(script, str(tmp_path))
     lines = (tmp_path / "results.jsonl").read_text().splitlines()
     recorded = [json.loads(line) for line in lines]
-    assert sum(line["kind"] == "frame" for line in recorded) >= 201
+    frames = sum(line["kind"] == "frame" for line in recorded)
+    assert frames >= 201
     assert sum(line["kind"] == "outcome" for line in recorded) >= 200
     kept = _read(tmp_path / "video.mkv", color=False)
-    assert len(kept) >= 201 - 11  # 0.1 s at 100 Hz, and the frame that was being written
+    assert len(kept) >= frames - 1
     for index, frame in enumerate(kept):
         assert (frame == index % 256).all()
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "h264"])
+@pytest.mark.parametrize("rate_hz", [0.0, 1.0, 500.0])
+def test_a_killed_process_loses_one_frame_however_long_the_next_one_takes(
+    tmp_path: Path, rate_hz: float, codec: str
+) -> None:
+    script = """
+import sys
+from pathlib import Path
+import numpy as np
+from ethostream.recording import Recorder
+recorder = Recorder(Path(sys.argv[1]), frame_rate_hz=float(sys.argv[2]), codec=sys.argv[3])
+for index in range(7):
+    recorder.frame(index, 0, np.full((48, 64), index, dtype=np.uint8))
+print("there", flush=True)
+sys.stdin.read()
+"""
+    _kill_when_there(script, str(tmp_path), str(rate_hz), codec)
+    assert len(_lines(tmp_path)) == 7
+    assert len(_read(tmp_path / "video.mkv", color=False)) >= 6
 
 
 def test_image_files_are_decoded_into_the_recording(tmp_path: Path) -> None:

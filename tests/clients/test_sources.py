@@ -1,5 +1,7 @@
 import time
+from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -55,6 +57,36 @@ def test_a_camera_that_falls_silent_is_told_after_its_frames(
             images.extend(frames)
     assert seen(images) == pytest.approx(levels(10), abs=2)
     assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("ending", ["h264", "ts"])
+def test_pictures_that_a_damaged_one_shows_through_are_left_out(
+    tmp_path: Path, ending: str
+) -> None:
+    """The gray level of a frame that a decoder made up is not its own."""
+    path = tmp_path / f"camera.{ending}"
+    wanted = [40 + 3 * index for index in range(60)]
+    with av.open(str(path), "w") as container:
+        options = {"g": "20", "bf": "0", "sc_threshold": "0", "tune": "zerolatency"}
+        stream = container.add_stream("libx264", rate=30, options=options)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        random = np.random.default_rng(0)
+        for index, level in enumerate(wanted):
+            pixels = random.integers(-20, 20, (64, 96, 1)) + np.full((64, 96, 3), level)
+            frame = av.VideoFrame.from_ndarray(pixels.astype(np.uint8), format="rgb24")
+            for packet in stream.encode(frame):
+                data = bytearray(packet)
+                if index == 25:
+                    data[len(data) // 3 :] = b"\xff" * (len(data) - len(data) // 3)
+                damaged = av.Packet(bytes(data))
+                damaged.pts, damaged.dts = packet.pts, packet.dts
+                damaged.time_base, damaged.is_keyframe = packet.time_base, packet.is_keyframe
+                damaged.stream = stream
+                container.mux(damaged)
+    source = open_source(str(path))
+    images = [np.asarray(frame.image) for frame in source]
+    assert seen(images) == pytest.approx([*wanted[:25], *wanted[40:]], abs=2)
+    assert source.damaged == 15
 
 
 def test_an_address_where_nothing_is_told_without_the_password() -> None:

@@ -75,6 +75,55 @@ async def test_a_video_is_paced_at_its_own_rate(
     assert summary["seconds"] >= 19 / 50
 
 
+@pytest.mark.parametrize(
+    ("options", "declared_hz"),
+    [
+        ([], 50),
+        (["--rate", "0"], 50),
+        (["--rate", "200"], 50),
+        (["--rate", "0", "--frame-rate", "25"], 25),
+    ],
+)
+async def test_the_rate_of_a_video_is_its_own_whatever_the_pace(
+    video: Path, tmp_path: Path, options: list[str], declared_hz: float
+) -> None:
+    folder = tmp_path / "kept"
+    async with serving(answer_all) as server:
+        call = ["stream", str(video), "--server", server.address, "--model", "cage", *options]
+        assert await asyncio.to_thread(commands.main, [*call, "--record", str(folder)]) == 0
+    assert server.starts[0].frame_rate_hz == declared_hz
+    with av.open(str(folder / "video.mkv")) as kept:
+        assert float(kept.streams.video[0].average_rate) == declared_hz
+
+
+@pytest.mark.parametrize(
+    ("options", "declared_hz"),
+    [([], 60), (["--rate", "0"], 60), (["--rate", "30"], 30), (["--rate", "500"], 60)],
+)
+async def test_the_rate_of_a_camera_is_what_it_tells_or_less_where_less_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], declared_hz: float
+) -> None:
+    device = ("testsrc=rate=60:size=64x48", "lavfi")  # it takes no notice of the rate asked of it
+    monkeypatch.setattr(sources, "_camera", lambda _: device)
+    async with serving(answer_all) as server:
+        call = ["stream", "0", "--server", server.address, "--model", "cage", "--frame-limit", "3"]
+        assert await asyncio.to_thread(commands.main, [*call, *options]) == 0
+    assert server.starts[0].frame_rate_hz == declared_hz
+
+
+async def test_a_rate_that_is_not_known_is_told_where_behavior_goes_by_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2 = pytest.importorskip("cv2", reason="run `uv sync --inexact`")
+    cv2.imwrite(str(tmp_path / "frame.png"), np.zeros((8, 8), dtype=np.uint8))
+    for options, warnings in ([], 1), (["--rate", "30"], 1), (["--frame-rate", "30"], 0):
+        status, _ = await _stream(str(tmp_path), *options)
+        assert status == 0
+        told = capsys.readouterr().err
+        assert told.count("\n") == warnings
+        assert told.count("cage@1 takes it for its own") == warnings
+
+
 async def test_people_see_a_summary(video: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, _ = await _stream(str(video), "--rate", "0", "--color", "gray", "--jpeg", "90")
     assert status == 0
@@ -156,6 +205,13 @@ async def test_what_cannot_be_sent_is_told_in_one_line(
     assert error.startswith("ethostream: ")
     assert text in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--frame-limit", "--rate"])
+def test_a_number_below_zero_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        commands.main(["stream", "a.mp4", option, "-3"])
+    assert f"argument {option}: -3 is negative; give 0 or more" in capsys.readouterr().err
 
 
 def test_no_server_is_told_in_one_line(video: Path, capsys: pytest.CaptureFixture[str]) -> None:

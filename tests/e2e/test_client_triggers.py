@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import cv2
 import ethostream
 import numpy as np
 import pytest
@@ -132,6 +133,24 @@ def test_poses_are_told_where_they_will_be(server, frames):
     assert stream(server, frames[:1], POSE)[0].poses[0].predicted_xy is None
 
 
+def test_a_keypoint_that_was_never_found_is_expected_nowhere(server):
+    stone = cv2.ellipse(
+        np.full((240, 320, 3), 200, np.uint8), (160, 120), (30, 15), 0, 0, 360, (60,) * 3, -1
+    )
+    expected = Keypoint("tailbase", predicted=True)
+    answers = stream(
+        server,
+        [cv2.GaussianBlur(stone, (0, 0), 2)] * 5,
+        POSE,
+        prediction=ethostream.ForwardPrediction(ahead_ms=30),
+        triggers=[Trigger("expected", InRegion(expected, ANYWHERE))],
+    )
+    poses = [one.poses[0] for one in answers if isinstance(one, ethostream.FrameOutcome)]
+    assert all(0.2 < one.confidence.max() < 0.6 for one in poses)  # below the bundle's cutoff
+    assert all(np.isnan(one.predicted_xy).all() for one in poses)
+    assert events(answers, "expected") == []
+
+
 def test_behavior_and_pose_decide_together(server, frames):
     likely = Probability("locomotion", ValueRange(at_least=0.0))
     answers = stream(
@@ -169,6 +188,10 @@ def test_a_session_of_single_calls_tells_triggers_too(server, frames):
         ({"triggers": [Trigger("t", InRegion(Keypoint("paw"), ANYWHERE))]}, "no keypoint 'paw'"),
         ({"triggers": [Trigger("t", InRegion(SNOUT, ANYWHERE), frames_on=0)]}, "give 1 or more"),
         ({"triggers": [Trigger("t", AllOf([]))]}, "trigger t.*empty"),
+        (
+            {"triggers": [Trigger("t", InRegion(Keypoint("snout", predicted=True), ANYWHERE))]},
+            "trigger t looks at a predicted keypoint.*set prediction",
+        ),
         ({"prediction": ethostream.ForwardPrediction(ahead_ms=0)}, "0 ms ahead"),
     ],
 )

@@ -104,7 +104,7 @@ def test_every_file_of_a_folder_is_analyzed_or_named_with_its_reason(server, job
 
 def test_what_cannot_be_is_refused_with_what_to_do(jobs, root, tmp_path):
     for request, kind, words in (
-        ({"paths": "/etc"}, errors.PermissionDenied, "not below any root"),
+        ({"paths": "/etc"}, errors.PermissionDenied, "'/etc' names leads outside"),
         ({"paths": "../secret"}, errors.PermissionDenied, "leads outside"),
         ({"paths": "gone.mp4"}, errors.NotFound, "nothing is at 'gone.mp4'"),
         ({"bundles": "unicorn"}, errors.NotFound, "no bundle 'unicorn'"),

@@ -318,6 +318,17 @@ def test_a_stream_keeps_its_version_when_it_is_unloaded(start_server, recordings
     assert len(outcomes_of(assert_complete_pose)) == 10
 
 
+def test_a_folder_that_is_not_there_is_told_and_ends_no_server(start_server, tmp_path):
+    import json
+
+    server = start_server("--root", str(tmp_path / "gone"), "--root", str(tmp_path))
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line[0] == "{"]
+    missing = [one for one in lines if one["event"] == "a folder is missing"]
+    assert [(one["setting"], one["path"]) for one in missing] == [
+        ("video.roots", str(tmp_path / "gone"))
+    ]
+
+
 def test_metrics_tell_what_was_answered(start_server, recordings):
     import json
     import urllib.request

@@ -1,15 +1,19 @@
 import argparse
 import json
+import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from export import behavior
 from export.behavior import judge_behavior
+from export.behavior_card import write_card
 from export.commands import export
-from service.bundle import BehaviorSpec, Bundle, read_bundle
+from export.parity import ParityReport, ParityRow
+from service.bundle import BehaviorSpec, Bundle, describe_file, read_bundle, write_manifest
 from service.engine import create_engine
 from service.simulation import SimulationSettings, simulate, write_recording
 from tests.export.simplified import removable_nodes
@@ -183,19 +187,39 @@ def test_evaluation_goes_through_the_engines_and_has_the_promised_keys(
     assert (report / "invariance.png").is_file()
 
 
-def test_an_engine_that_answers_otherwise_does_not_pass() -> None:
-    spec = BehaviorSpec(
-        behaviors=("run",),
-        exclusive=False,
-        thresholds=(0.5,),
-        min_bout_frames=(1,),
-        frame_rate_hz=10.0,
-        flow_frames=1,
-        past_frames=1,
-        future_frames=0,
-        feature_size=4,
-        state_size=4,
+def test_an_imported_bundle_is_measured_on_all_recordings(
+    exported: Trained, tmp_path: Path
+) -> None:
+    _, bundle, data = exported
+    folder = shutil.copytree(bundle.directory, tmp_path / "1")
+    split = json.loads((folder / "split.json").read_text())
+    (folder / "split.json").write_text(
+        json.dumps({**split, "training": [], "validation": [], "test": []})
     )
+    manifest = bundle.manifest
+    documents = {**manifest.documents, "split": describe_file(folder, "split.json")}
+    write_manifest(folder, msgspec.structs.replace(manifest, documents=documents))
+    options = EvaluationOptions(engine="onnxruntime", precision="fp32")
+    figures = evaluate_bundle(read_bundle(folder), [data], options)
+    assert figures["part"] == "all"
+    assert figures["recordings"] == 3
+
+
+RUN = BehaviorSpec(
+    behaviors=("run",),
+    exclusive=False,
+    thresholds=(0.5,),
+    min_bout_frames=(1,),
+    frame_rate_hz=10.0,
+    flow_frames=1,
+    past_frames=1,
+    future_frames=0,
+    feature_size=4,
+    state_size=4,
+)
+
+
+def test_an_engine_that_answers_otherwise_does_not_pass() -> None:
     labels = (np.arange(100) % 2).astype(np.int8)[:, None]
     logits = np.where(labels == 1, 2.0, -2.0).astype(np.float32)
     logits[0] = np.nan
@@ -203,12 +227,60 @@ def test_an_engine_that_answers_otherwise_does_not_pass() -> None:
     wrong[1] = -2.0
     reference = [Prediction("one", logits, labels, ((0, 100),))]
     found = [Prediction("one", wrong, labels, ((0, 100),))]
-    assert judge_behavior("fp32", reference, reference, spec).passed
-    verdict = judge_behavior("fp32", reference, found, spec)
+    assert judge_behavior("fp32", reference, reference, RUN).passed
+    verdict = judge_behavior("fp32", reference, found, RUN)
     assert not verdict.passed
     assert verdict.figures["equal_share"] == pytest.approx(98 / 99)
     assert verdict.figures["max_logit_difference"] == pytest.approx(4.0)
     assert verdict.worst_frame == "frame 1 of one"
     assert verdict.figures["macro_f1"] < verdict.figures["reference_macro_f1"] == 1
     for precision in ("bf16", "int8"):
-        assert not judge_behavior(precision, reference, found, spec).passed
+        assert not judge_behavior(precision, reference, found, RUN).passed
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_an_engine_that_answers_no_number_does_not_pass(precision: str) -> None:
+    labels = (np.arange(100) % 2).astype(np.int8)[:, None]
+    logits = np.where(labels == 1, 2.0, -2.0).astype(np.float32)
+    logits[0] = np.nan
+    broken = logits.copy()
+    broken[10:] = np.inf if precision == "bf16" else np.nan
+    reference = [Prediction("one", logits, labels, ((0, 100),))]
+    found = [Prediction("one", broken, labels, ((0, 100),))]
+    verdict = judge_behavior(precision, reference, found, RUN)
+    assert not verdict.passed
+    assert verdict.figures == {"frames": 99, "unanswered_frames": 90}
+    assert verdict.worst_frame == "frame 10 of one"
+
+
+def test_a_card_tells_of_an_engine_that_answers_no_number(exported: Trained) -> None:
+    run, bundle, _ = exported
+    spec = bundle.manifest.behavior
+    assert spec is not None
+    figures = {"frames": 99.0, "unanswered_frames": 90.0}
+    row = ParityRow(
+        engine="openvino",
+        engine_version="1",
+        precision="bf16",
+        passed=False,
+        figures=figures,
+        worst_frame="frame 10 of one",
+    )
+    parity = ParityReport(reference="torch fp32", samples=99, gate="", rows=(row,))
+    card = write_card(run, read_settings(run), spec, [], parity, license="", about="")
+    assert "| openvino 1 | bf16 | no | - | - | - | frame 10 of one | -, - |" in card
+
+
+@pytest.mark.parametrize("positives", [0, 1])
+def test_frames_in_which_the_reference_finds_nothing_pass_no_precision_but_fp32(
+    positives: int,
+) -> None:
+    labels = np.zeros((100, 1), np.int8)
+    labels[:positives] = 1
+    quiet = np.full((100, 1), -2.0, np.float32)
+    reference = [Prediction("one", quiet, labels, ((0, 100),))]
+    loud = [Prediction("one", -quiet, labels, ((0, 100),))]
+    for precision in ("bf16", "int8"):
+        assert not judge_behavior(precision, reference, loud, RUN).passed
+        assert not judge_behavior(precision, reference, reference, RUN).passed
+    assert judge_behavior("fp32", reference, reference, RUN).passed

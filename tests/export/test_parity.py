@@ -67,6 +67,18 @@ def test_fp32_that_disagrees_refuses_the_export() -> None:
         compare({("onnxruntime", "fp32"): 10, ("openvino", "fp32"): 15})
 
 
+def test_a_network_that_is_confident_of_nothing_is_told_as_such() -> None:
+    with pytest.raises(BundleInvalid, match=r"confident of no keypoint on 3 frames.*train longer"):
+        compare_engines(
+            lambda engine, precision: 0.0,
+            0.0,
+            lambda *_: Verdict(passed=False, figures={"confident_points": 0.0}),
+            samples=3,
+            gate="",
+            candidates=[("onnxruntime", "fp32")],
+        )
+
+
 def test_a_machine_without_engines_cannot_export() -> None:
     with pytest.raises(BundleInvalid, match="no engine is installed"):
         compare({})

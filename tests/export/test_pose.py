@@ -3,6 +3,7 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -109,16 +110,22 @@ def test_an_exported_graph_holds_nothing_to_simplify(exported: Path) -> None:
 def test_int8_is_calibrated_on_other_frames_than_it_is_measured_on(trained: Run) -> None:
     calibration = pose.calibration_names(trained)
     assert calibration
-    assert not set(calibration) & set(pose.held_out_names(trained))
+    assert not set(calibration) & set(pose.measured_frames(trained)[1])
 
 
-def test_where_all_frames_are_measured_on_there_is_no_int8(trained: Run, tmp_path: Path) -> None:
-    other = shutil.copytree(trained.directory, tmp_path / "runs" / "other")
-    split = json.loads((other / "split.json").read_text())
-    everything = [*split["training"], *split["validation"], *split["test"]]
-    split |= {"training": everything, "validation": [], "test": []}
-    (other / "split.json").write_text(json.dumps(split))
-    assert pose.calibration_names(open_run(other)) == ()
+def test_where_no_frame_is_held_out_the_card_says_so_and_there_is_no_int8(
+    trained: Run, tmp_path: Path
+) -> None:
+    run = open_run(shutil.copytree(trained.directory, tmp_path / "run"))
+    split = run.split()
+    names = (*split.training, *split.validation, *split.test)
+    run.write_split(msgspec.structs.replace(split, training=names, validation=(), test=()))
+    assert pose.calibration_names(run) == ()
+    draft = pose.draft_bundle(run, tmp_path, data=[], description="", license="", about="")
+    assert f"{len(names)} real frames that were trained on (none was held out)" in draft.card
+    assert "held-out real frames" not in draft.card
+    assert not draft.provenance.metrics
+    assert not draft.quantized
 
 
 def test_int8_that_disagrees_is_told_and_left_out(

@@ -24,6 +24,18 @@ def test_other_addresses_do(address):
     check_exposure(ServerConfig(listen=address, insecure=True))
 
 
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ({"tls_certificate": "c.pem"}, "both tls_certificate and tls_key"),
+        ({"tls_client_ca": "ca.pem"}, "beside tls_client_ca"),
+    ],
+)
+def test_a_part_of_tls_is_refused(files, problem):
+    with pytest.raises(InvalidConfig, match=problem):
+        check_exposure(ServerConfig(**files))
+
+
 def test_an_address_is_split_and_a_socket_has_a_path():
     assert split_address("[::1]:50051") == ("::1", 50051)
     assert socket_path("unix:/run/e.sock") == socket_path("unix:///run/e.sock") == "/run/e.sock"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from service.archive import ArchiveConfig, VideoAnalysis, VideoOptions
 from service.bundle import InputSpec, PoseSpec
 from service.commands._shipped import SHIPPED_MODELS
+from service.config import ServiceConfig
 from service.dynamic_crop import AnimalFollower, DynamicCrop
 from service.encoders import ENCODERS
 from service.errors import InvalidRequest
@@ -206,8 +207,11 @@ async def test_a_small_animal_is_found_more_exactly_and_again_after_it_was_lost(
     assert (confidence[20:24].max(axis=1) < 0.6).any()  # it was lost while it was hidden
     again = np.nanmean(errors(recording, followed)[27:])
     assert again < 0.6 * np.nanmean(errors(recording, whole)[27:])
-    twice, _ = await analyze(runtime, video, dynamic_crop=DynamicCrop())
-    np.testing.assert_array_equal(followed, twice)
+    one_by_one = ServiceConfig(archive=ArchiveConfig(frames_in_flight=1))
+    async with local_runtime(SHIPPED_MODELS, bundles=[MODEL], config=one_by_one) as other:
+        for opened in (runtime, other):
+            twice, _ = await analyze(opened, video, dynamic_crop=DynamicCrop())
+            np.testing.assert_array_equal(followed, twice)
 
 
 async def test_a_static_crop_besides_changes_no_coordinates(

@@ -42,6 +42,15 @@ def test_a_keypoint_that_is_hidden_for_a_moment_is_still_expected_and_then_forgo
     assert np.isfinite(hidden.predicted_xy[0, 1]).all()
 
 
+def test_a_keypoint_is_expected_only_after_it_was_found_with_the_confidence_of_the_bundle():
+    predictor = PosePredictor(Prediction(ahead_s=0.01), KEY, SPEC)  # its cutoff is 0.6
+    faint = predictor.see(0.0, seen(0, confidence=0.5))
+    assert np.isnan(faint.predicted_xy[0, 0]).all()
+    assert np.isfinite(faint.predicted_xy[0, 1]).all()
+    assert np.isfinite(predictor.see(0.1, seen(0, confidence=0.6)).predicted_xy).all()
+    assert np.isfinite(predictor.see(0.2, seen(0, confidence=0.5)).predicted_xy).all()
+
+
 def test_a_frame_whose_time_does_not_rise_gets_no_prediction_and_does_no_harm():
     predictor = PosePredictor(Prediction(ahead_s=0.05), KEY, SPEC)
     assert predictor.see(1.0, seen(0)).predicted_xy is not None

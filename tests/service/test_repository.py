@@ -1,7 +1,9 @@
 """A bundle that is loaded is loaded again when its files were replaced, and serves meanwhile."""
 
+import asyncio
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,57 @@ async def test_a_damaged_replacement_is_refused_and_the_old_one_serves(repositor
     status = repository.status(NAME)
     assert status.state is BundleState.READY
     assert "lacks the graph pose" in status.reason
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+async def test_a_version_that_computes_nothing_leaves_the_one_before_it(engine, tmp_path):
+    (first,) = (SHIPPED / NAME).iterdir()
+    for version in (1, 2):
+        shutil.copytree(first, tmp_path / NAME / str(version))
+    path = tmp_path / NAME / "2" / "bundle.json"
+    manifest = json.loads(path.read_text())
+    manifest["input"]["width_px"] += 32  # its graph takes no such frames
+    path.write_text(json.dumps({**manifest, "version": 2}))
+    opened = Repository(tmp_path, EngineConfig(engine=engine, threads=1), (1,))
+    await opened.scan()
+    await opened.load_newest_valid(NAME)
+    assert opened.get(NAME).bundle.version == 1
+    refused = opened.status(NAME, 2)
+    assert refused.state is BundleState.FAILED
+    assert "the graph pose of openfield-mouse@2 cannot be loaded" in refused.reason
+
+
+async def test_who_asks_for_a_bundle_and_goes_away_leaves_it_as_it_was(tmp_path):
+    shutil.copytree(SHIPPED / NAME, tmp_path / NAME)
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def create(*_, **__):
+        begun.set()
+        goes_on.wait(60)
+        raise RuntimeError("nobody waits for this")
+
+    opened = Repository(tmp_path, EngineConfig(), (1,), create=create)
+    loading = asyncio.create_task(opened.load(NAME))
+    assert await asyncio.to_thread(begun.wait, 60)
+    assert opened.status(NAME).state is BundleState.LOADING
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    assert opened.status(NAME).state is BundleState.AVAILABLE
+    goes_on.set()
+
+
+async def test_a_bundle_that_goes_while_it_is_loaded_is_told_as_failed(tmp_path):
+    shutil.copytree(SHIPPED / NAME, tmp_path / NAME)
+
+    def create(*_, **__):
+        shutil.rmtree(tmp_path / NAME)
+        return CountingEngine()
+
+    opened = Repository(tmp_path, EngineConfig(), (1,), create=create)
+    with pytest.raises(FileNotFoundError):
+        await opened.load(NAME)
+    assert opened.status(NAME).state is BundleState.FAILED
 
 
 class CountingEngine(FakeEngine):

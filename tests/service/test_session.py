@@ -1,6 +1,7 @@
 """The ledger holds whatever happens: every accepted frame is answered once, in order."""
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -25,6 +26,7 @@ from service.triggers import (
     Circle,
     InRegion,
     Keypoint,
+    Not,
     Polygon,
     Probability,
     Speed,
@@ -228,6 +230,16 @@ async def test_outcomes_say_where_keypoints_will_be_and_triggers_look_there(
     assert 15 <= told.event.frame_index <= 24  # before it is there, in frame 30
 
 
+def test_triggers_that_look_ahead_need_a_prediction():
+    ahead = InRegion(Keypoint(name="dot", predicted=True), Circle(x_px=0, y_px=0, radius_px=9))
+    seen = InRegion(Keypoint(name="dot"), Circle(x_px=0, y_px=0, radius_px=9))
+    trigger = Trigger(name="ahead", condition=AllOf((seen, Not(ahead))))
+    with pytest.raises(InvalidRequest, match=r"trigger ahead looks at a predicted.*set"):
+        SessionOptions(selections=(), triggers=(trigger,))
+    SessionOptions(selections=(), triggers=(Trigger(name="seen", condition=seen),))
+    SessionOptions(selections=(), triggers=(trigger,), prediction=Prediction(ahead_s=0.1))
+
+
 async def test_the_speed_in_a_chunked_stream_goes_by_the_capture_times_of_its_chunks(
     open_session, pose_bundle
 ):
@@ -411,6 +423,40 @@ async def test_latest_skips_what_a_newer_frame_replaces(open_session, pose_bundl
     assert session.ledger.result + session.ledger.skipped == session.ledger.accepted == 8
 
 
+async def test_frames_replaced_while_an_older_one_is_read_come_after_it_for_behaviors(
+    scheduler, behavior_bundle
+):
+    threads = ThreadPoolExecutor(1)
+    options = SessionOptions(
+        selections=(Selection(behavior_bundle(max_gap_frames=2)),),
+        freshness="latest",
+        frames_in_flight=8,
+    )
+    session = LiveSession("s", options, scheduler, SessionConfig(), threads)
+    session.start()
+    png = cv2.imencode(".png", np.zeros((64, 96), np.uint8))[1].tobytes()
+    answers = session.answers()
+    statuses = {}
+    for first in range(0, 20, 4):
+        reads = threading.Event()
+        threads.submit(reads.wait)
+        for index in range(first, first + 4):  # two are replaced: a gap that is bridged
+            await session.offer(raw(index, encoding="png", data=png))
+            for _ in range(10):  # the first one goes to the thread
+                await asyncio.sleep(0)
+        reads.set()
+        for _ in range(8):
+            answer = await anext(answers)
+            if isinstance(answer, LiveBehavior):
+                statuses[answer.answer.frame_index] = answer.answer.status
+    await session.close()
+    threads.shutdown()
+    missed, ok = BehaviorStatus.NO_FRAME, BehaviorStatus.OK
+    assert list(statuses.values()) == [BehaviorStatus.NO_CONTEXT, missed, missed, ok] + [
+        ok, missed, missed, ok
+    ] * 4  # fmt: skip
+
+
 async def test_deadline_skips_what_waited_too_long(open_session, pose_bundle):
     session = open_session(
         slow_pose(pose_bundle, 0.05), freshness="deadline", max_age_seconds=0.02, frames_in_flight=8
@@ -443,7 +489,9 @@ def test_a_stream_needs_bundles_each_once(scheduler, pose_bundle):
         LiveSession("s", SessionOptions(selections=(one, one)), None, SessionConfig(), None)
 
 
-async def test_a_bug_costs_its_frame_and_hangs_nothing(open_session, pose_bundle, monkeypatch):
+async def test_a_bug_costs_its_frame_hangs_nothing_and_is_told_in_the_log(
+    open_session, pose_bundle, monkeypatch, capsys
+):
     from service import preparation as module
 
     real = module.to_model_input
@@ -457,7 +505,9 @@ async def test_a_bug_costs_its_frame_and_hangs_nothing(open_session, pose_bundle
     frames = [raw(0), raw(1, x=28), raw(2)]
     outcomes, _ = await run(open_session(pose_bundle), frames)
     assert [one.kind for one in outcomes] == ["result", "error", "result"]
-    assert "no luck" in outcomes[1].reason
+    assert "frame 1; its log has the trace" in outcomes[1].reason
+    assert "no luck" not in outcomes[1].reason  # such texts name files of the server
+    assert "no luck" in "".join(capsys.readouterr())
 
 
 async def test_frames_that_were_lost_do_not_stop_a_stream_that_looks_ahead(

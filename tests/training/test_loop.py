@@ -1,4 +1,6 @@
 import csv
+import importlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,18 +10,19 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from service.errors import InvalidConfig, NotFound
 from training.loop import LoopSettings, fit
-from training.runs import Run, create_run
+from training.runs import Run, create_run, open_run
 
 pytestmark = pytest.mark.needs_train
 
 
 class Line(LightningModule):
-    """Fits y = 3x; its held-out error can be made worse on purpose."""
+    """Fits y = 3x; its held-out error can be made worse on purpose, or given for each epoch."""
 
-    def __init__(self, worse_from_epoch: int = 1000) -> None:
+    def __init__(self, worse_from_epoch: int = 1000, errors: Sequence[float] = ()) -> None:
         super().__init__()
         self.layer = torch.nn.Linear(1, 1)
         self.worse_from_epoch = worse_from_epoch
+        self.errors = errors
         self.epochs_seen: list[int] = []
 
     def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
@@ -32,7 +35,8 @@ class Line(LightningModule):
 
     def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
         worse = 100.0 * max(0, self.current_epoch - self.worse_from_epoch + 1)
-        self.log("error", (self.layer(batch[0]) - 3 * batch[0]).abs().mean() + worse)
+        error = (self.layer(batch[0]) - 3 * batch[0]).abs().mean() + worse
+        self.log("error", self.errors[self.current_epoch] if self.errors else error)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -88,6 +92,52 @@ def test_the_best_epoch_is_kept_and_training_ends_when_it_no_longer_improves(
     assert torch.load(best, weights_only=True)["epoch"] == 1
     assert torch.load(run.last_checkpoint, weights_only=True)["epoch"] == 4
     assert len(read_metrics(run)) == 5
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_best_epoch_outlives_a_stop_right_after_it(tmp_path: Path, moved: bool) -> None:
+    run = create_run(tmp_path, "run", "pose", {})
+    errors = (3.0, 1.0, 2.0, 2.0)
+    train(run, Line(errors=errors), max_epochs=2)
+    if moved:
+        run = open_run(run.directory.rename(tmp_path / "elsewhere"))
+    resumed = Line(errors=errors)
+    best = train(run, resumed, max_epochs=4, resume=True)
+    assert resumed.epochs_seen == [2, 3]
+    assert torch.load(best, weights_only=True)["epoch"] == 1
+    assert best.parent.parent == run.directory
+
+
+IN_PARTS = """
+import lightning, torch
+
+
+class InParts(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(2))
+
+    def training_step(self, batch, batch_idx):
+        return (self.layers[self.current_epoch](batch[0]) - 3 * batch[0]).square().mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+"""
+
+
+@pytest.mark.full
+def test_several_processes_train_a_network_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in_parts.py").write_text(IN_PARTS)
+    monkeypatch.syspath_prepend(tmp_path)  # the processes import what they train
+    module = importlib.import_module("in_parts").InParts()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    run = create_run(tmp_path, "run", "pose", {})
+    settings = LoopSettings(precision="32-true", max_epochs=2, devices=2)
+    fit(module, loader(), None, settings=settings, run=run, monitor="", mode="min", resume=False)
+    after = torch.load(run.last_checkpoint, weights_only=True)["state_dict"]
+    assert not any(torch.equal(value, after[name]) for name, value in before.items())
 
 
 def test_resuming_a_run_without_a_checkpoint_is_refused(tmp_path: Path) -> None:

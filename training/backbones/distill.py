@@ -105,14 +105,12 @@ def distill(run: Run, weights: Path, student_weights: Path | None = None, *, res
     log.info("%d frames of %d videos", len(frames), len(settings.videos))
     student = create_backbone(settings.student, weights=student_weights or "random")
     student.keeps_statistics = False  # there are frames enough to learn their own
-    steps = -(-settings.samples_per_epoch // settings.batch_size) * settings.epochs
     task = DistillTask(
         student,
         create_backbone(settings.teacher, weights=weights),
         measured=_as_pixels(torch.from_numpy(_spread(frames, _MEASURED_FRAMES))),
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
-        total_steps=steps,
     )
     fit(
         task,
@@ -157,7 +155,7 @@ class DistillTask(ScheduledTask):
     def __init__(
         self, network: Backbone, teacher: Backbone, *, measured: Tensor, **optimizer: float
     ) -> None:
-        super().__init__(**optimizer)  # type: ignore[arg-type]
+        super().__init__(**optimizer)
         if network.deep_stride != teacher.deep_stride:
             raise InvalidConfig(
                 f"{network.name} and {teacher.name} have maps of stride {network.deep_stride} and "

@@ -5,7 +5,7 @@ stream would cut. At a clip limit everything starts anew.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -41,6 +41,9 @@ class Graph(Protocol):
         ...
 
 
+Part = Literal["test", "all"]
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What a bundle says of one recording, beside its labels."""
@@ -58,7 +61,7 @@ class Prediction:
 class EvaluationOptions:
     """What is measured and written."""
 
-    part: Literal["test", "all"] = "test"
+    part: Part = "test"
     """`test` takes the test recordings of the split, `all` every one."""
     engine: str = "auto"
     precision: str = "auto"
@@ -104,13 +107,14 @@ def evaluate_bundle(
         name: load_graph(bundle, name, engine=engine, precision=precision, threads=options.threads)
         for name in bundle.manifest.graph_names
     }
+    part, recordings = choose_recordings(bundle, project, options.part)
     told = {
         "bundle": f"{bundle.name}@{bundle.version}",
-        "part": options.part,
+        "part": part,
         "engine": graphs["features"].engine,
         "precision": graphs["features"].precision,
     }
-    recordings = _part(bundle, project, options.part)
+    options = replace(options, part=part)
     return told | measure_recordings(
         graphs, recordings, bundle.manifest.input, spec, options, title=told["bundle"]
     )
@@ -251,13 +255,21 @@ def _second_labels(
     return {one.name: one.labels for one in project.recordings if one.name in measured}
 
 
-def _part(bundle: Bundle, project: BehaviorProject, part: str) -> list[BehaviorRecording]:
+def choose_recordings(
+    bundle: Bundle, project: BehaviorProject, part: Part
+) -> tuple[Part, Sequence[BehaviorRecording]]:
+    """Return the recordings of a part, and which part that is: all of them for imported bundles.
+
+    Raises:
+        InvalidLabels: the bundle tells no split, or the project lacks recordings of it.
+    """
     if part == "all":
-        return list(project.recordings)
+        return part, project.recordings
     text = bundle.document("split")
     if not text:
         raise InvalidLabels(
             f"bundle {bundle.name} has no split.json, so its test recordings are unknown; "
             "use --part all on data that it was not trained on"
         )
-    return project.choose(msgspec.json.decode(text, type=Split).test)
+    split = msgspec.json.decode(text, type=Split)
+    return ("all", project.recordings) if split.is_unknown else ("test", project.choose(split.test))

@@ -10,6 +10,7 @@ import msgspec
 
 from service.bundle import InputSpec, file_sha256
 from service.errors import InvalidConfig
+from service.toml_files import read_toml
 from training.behavior.presets import PRESETS
 from training.behavior.search.space import merged
 from training.behavior.settings import BehaviorTraining, StageSettings
@@ -59,10 +60,10 @@ def with_config(settings: BehaviorTraining, path: Path) -> BehaviorTraining:
     Raises:
         InvalidConfig: the file cannot be read, or names a setting or value that does not exist.
     """
+    changes = read_toml(path, dict[str, object], "the settings file")
     try:
-        changes = msgspec.toml.decode(path.read_bytes(), type=dict[str, object])
         return msgspec.convert(merged(msgspec.to_builtins(settings), changes), BehaviorTraining)
-    except (OSError, msgspec.MsgspecError) as error:
+    except msgspec.ValidationError as error:
         raise InvalidConfig(f"{path} holds no settings of a behavior training: {error}") from error
 
 

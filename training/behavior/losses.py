@@ -45,12 +45,13 @@ class BehaviorLoss(nn.Module):
         """
         logits = logits.float().flatten(0, -2)
         labels = labels.flatten(0, -2)
+        weights = self.weights.to(logits.device)  # held-out logits are gathered on the host
         if self._exclusive:
             known = (labels >= 0).all(dim=1)
             loss = functional.cross_entropy(
                 logits,
                 labels.argmax(dim=1),
-                self.weights,
+                weights,
                 reduction="none",
                 label_smoothing=LABEL_SMOOTHING,
             )
@@ -59,7 +60,7 @@ class BehaviorLoss(nn.Module):
         truth = (labels == 1).float()
         smoothed = truth * (1 - 2 * LABEL_SMOOTHING) + LABEL_SMOOTHING
         terms = functional.binary_cross_entropy_with_logits(
-            logits, smoothed, pos_weight=self.weights, reduction="none"
+            logits, smoothed, pos_weight=weights, reduction="none"
         )
         probability = torch.sigmoid(logits)
         missed = torch.where(truth > 0, 1 - probability, probability).clamp(1e-7, 1 - 1e-7)

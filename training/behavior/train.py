@@ -195,7 +195,7 @@ def _train_flow(
         network,
         smoothness_factor=preset.smoothness_factor,
         sparsity_weight=preset.sparsity_weight,
-        **_optimizer(settings, "flow", stage.samples_per_epoch),
+        **_optimizer(settings, "flow"),
     )
     clips = FlowClips(
         training,
@@ -258,7 +258,7 @@ def _train_features(
         curriculum_epochs=stage.epochs // 3 if settings.curriculum else 0,
         loss=BehaviorLoss(counts, frames, exclusive=settings.exclusive),
         exclusive=settings.exclusive,
-        **_optimizer(settings, "features", stage.samples_per_epoch),
+        **_optimizer(settings, "features"),
     )
     windows = TrainingWindows(
         training,
@@ -317,7 +317,7 @@ def _train_sequence(
         l2=settings.sequence_l2,
         loss=BehaviorLoss(counts, frames, exclusive=settings.exclusive),
         exclusive=settings.exclusive,
-        **_optimizer(settings, "sequence", len(stretches)),
+        **_optimizer(settings, "sequence"),
     )
     length = max(len(features) for features, _ in (*stretches, *held_out))
     _fit(
@@ -364,12 +364,11 @@ def _fit(
     (stage.directory / "finished").touch()
 
 
-def _optimizer(settings: BehaviorTraining, name: StageName, samples: int) -> dict[str, float]:
+def _optimizer(settings: BehaviorTraining, name: StageName) -> dict[str, float]:
     stage = settings.stage(name)
     return {
         "learning_rate": stage.learning_rate,
         "weight_decay": settings.weight_decay if settings.l2_sp is None else 0.0,
-        "total_steps": -(-samples // stage.batch_size) * stage.epochs,
     }
 
 

@@ -1,6 +1,8 @@
 """What every reader of labelled keypoints returns, and the error that all of them raise."""
 
 import hashlib
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -179,16 +181,42 @@ def check_inside(
         )
 
 
+def match_animals(names: Sequence[str], animals: Sequence[str]) -> list[int]:
+    """Return the row of each of a file's animals in a project: by name, the others in turn.
+
+    Args:
+        names: of the file's animals, no more than the project's.
+        animals: of the project.
+    """
+    taken = {name: animals.index(name) for name in names if name in animals}
+    free = [slot for slot in range(len(animals)) if slot not in taken.values()]
+    return [taken[name] if name in taken else free.pop(0) for name in names]
+
+
 def left_right_pairs(keypoints: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Find the keypoints that change places in a mirror, by `left` and `right` in their names."""
-    names = set(keypoints)
-    pairs = []
+    """Find the keypoints that change places in a mirror, by their names.
+
+    These hold `left` and `right`, or an `l` and `r` that begins or ends a word of the name, in
+    either case: leftpaw, Left_Paw, pawL, L_paw, paw_l1.
+    """
+    pairs: list[tuple[str, str]] = []
+    free = set(keypoints)
     for name in keypoints:
-        for left, right in (("left", "right"), ("Left", "Right")):
-            other = name.replace(left, right)
-            if other != name and other in names:
-                pairs.append((name, other))
+        others = [one for one in _right_names(name) if one in free]
+        if name in free and others:
+            pairs.append((name, others[0]))
+            free -= {name, others[0]}
     return tuple(pairs)
+
+
+def _right_names(name: str) -> Iterator[str]:
+    """Yield what the partner of a left keypoint may be called; nothing for most others."""
+    for left, right in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT")):
+        if left in name:
+            yield name.replace(left, right)
+    for found in re.finditer(r"(?<![^\W\d_])l|l(?![^\W\d_])", name, re.IGNORECASE):
+        side = "r" if found[0] == "l" else "R"
+        yield name[: found.start()] + side + name[found.end() :]
 
 
 @lru_cache(maxsize=64)

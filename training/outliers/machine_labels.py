@@ -22,6 +22,7 @@ from service.tracks.write import scorer
 from training.data.deeplabcut import read_pair
 from training.data.deeplabcut_config import ProjectConfig
 from training.data.label_table import LabelTable
+from training.data.labels import match_animals
 from training.data.write_deeplabcut import make_table, write_pair
 from training.frames.extras import analysis_module
 from training.frames.pictures import free_path
@@ -43,7 +44,10 @@ class MachineFrame:
 
 
 class MachineTable:
-    """The machine labels of one video of a DeepLabCut project, those that are there included."""
+    """The machine labels of one video of a DeepLabCut project, those that are there included.
+
+    Animals go by their names where the project has these, else in turn.
+    """
 
     def __init__(self, folder: Path, project: ProjectConfig, track: Track) -> None:
         """Read what is there and check that it, the project and the track go together.
@@ -86,15 +90,17 @@ class MachineTable:
     def _make(self, frames: Sequence[MachineFrame]) -> LabelTable:
         project = self._project
         shape = max(1, len(project.animals)), len(project.keypoints)
-        slots = self._track.animals
+        slots = match_animals(self._track.names, project.animals or self._track.names)
         shared = [name for name in project.keypoints if name in self._track.keypoints]
         rows, likelihood = [], []
         for frame in frames:
             points, confidence = np.full((*shape, 2), np.nan), np.full(shape, np.nan)
             for name in shared:
                 here, there = project.keypoints.index(name), self._track.keypoints.index(name)
-                points[:slots, here] = frame.keypoints_xy[:, there]
-                confidence[:slots, here] = frame.confidence[:, there]
+                # What exists once stands in row 0, whoever that is.
+                rows_of = slots if name not in project.unique_keypoints else [0]
+                points[rows_of, here] = frame.keypoints_xy[: len(rows_of), there]
+                confidence[rows_of, here] = frame.confidence[: len(rows_of), there]
             rows.append((f"labeled-data/{self._stem.parent.name}/{frame.picture}", points))
             likelihood.append(confidence)
         return make_table(

@@ -62,7 +62,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_pair,
         nargs="*",
         metavar="L:R",
-        help="keypoints that a mirror swaps (by left and right in their names)",
+        help="keypoints that a mirror swaps; alone: none does (by left, right, l or r in their "
+        "names; nothing is mirrored where these tell none)",
     )
     add("--target", choices=("disc", "gaussian"), help="kind of score map (disc)")
     add("--radius-px", type=float, help="radius of a label, px of the model input (10)")

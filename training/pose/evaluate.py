@@ -9,13 +9,14 @@ import msgspec
 
 from service.bundle import Bundle, InputSpec
 from service.engine import Engine, choose_engine, load_graph
+from service.results.atomic import replacing
 from training.data.frames import Example, keypoint_indices, load_examples
 from training.data.labels import InvalidLabels
 from training.data.projects import LabelledData, choose_frames, read_projects
 from training.pose.agreement import human_figures
 from training.pose.predictions import FigureOptions, PosePredictions, predict, summarize
 from training.pose.trained import TorchEngine, read_graph, read_settings
-from training.runs import Run, Split
+from training.runs import Run, Split, SplitPart
 
 __all__ = [
     "EvaluationOptions",
@@ -30,7 +31,7 @@ __all__ = [
     "summarize",
 ]
 
-Part = Literal["training", "test", "all"]
+Part = SplitPart | Literal["all"]
 RUN_CUTOFF = 0.6
 """Confidence from which a point of a run counts as found; DeepLabCut's default."""
 
@@ -133,8 +134,8 @@ def measure_bundle(
     Args:
         bundle: a pose bundle.
         data: labelled projects and files.
-        part: `test` or `training` frames of the bundle's split.json, or `all` frames; None
-            measures each part of the split and reports the test frames.
+        part: of the bundle's split.json, or `all` frames; None measures each part of the split and
+            reports the test frames.
         engine: auto, or an engine of `service/engine_names.py`.
         precision: auto, or one that passed the bundle's parity gate on the engine.
         threads: processor threads.
@@ -191,9 +192,8 @@ def write_evaluation(run: Run, measured: PoseMeasurement) -> dict[str, dict[str,
     order = ("training", "validation", "test")
     sections = measured.sections()
     sections = {name: sections[name] for name in order if name in sections}
-    unfinished = run.evaluation.with_suffix(".part")
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(sections), indent=2) + b"\n")
-    unfinished.replace(run.evaluation)
+    with replacing(run.evaluation) as path:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(sections), indent=2) + b"\n")
     return sections
 
 
@@ -241,7 +241,7 @@ def _choose(
     labels: LabelledData, split: Split | None, part: Part | None, model: str
 ) -> dict[str, tuple[str, ...]]:
     """Names of frames by part, the reported one first."""
-    if part == "all":
+    if part == "all" or (split is not None and split.is_unknown):
         return {"all": tuple(labels.frames)}
     if split is None:
         raise InvalidLabels(

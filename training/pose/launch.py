@@ -1,5 +1,6 @@
 """From labelled data and choices to a new pose run."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from training.pose.presets import PRESETS, Preset, input_size
 from training.pose.settings import NetworkSettings, PoseChoices, PoseTraining
 from training.pose.trained import read_settings
 from training.runs import Run, create_run, open_run
+
+log = logging.getLogger("ethostream.training")
 
 _SIZED_FRAMES = 20
 """Pictures that are looked at to learn the frames' size."""
@@ -57,6 +60,15 @@ def settle(paths: Sequence[Path], data: LabelledData, choices: PoseChoices) -> P
         if parent
         else input_size(preset.area_px, _frame_sizes(data))
     )
+    left_right, augment = choices.left_right, choices.augment
+    if left_right is None:
+        left_right = left_right_pairs(keypoints)
+        if not left_right:
+            log.info(
+                "views are not mirrored: no names tell left keypoints from right ones; give pairs "
+                "by --left-right L:R, or --left-right alone where there are none"
+            )
+            augment = msgspec.structs.replace(augment, mirror_probability=0.0)
     if choices.split_from is None and choices.parent is None:
         split_frames(list(data.frames), choices.split)  # refused before a folder is made
     return PoseTraining(
@@ -65,9 +77,7 @@ def settle(paths: Sequence[Path], data: LabelledData, choices: PoseChoices) -> P
         keypoints=keypoints,
         animals=len(data.animals),
         unique_keypoints=tuple(name for name in data.unique_keypoints if name in keypoints),
-        left_right=(
-            left_right_pairs(keypoints) if choices.left_right is None else choices.left_right
-        ),
+        left_right=left_right,
         skeleton=tuple(pair for pair in skeleton if set(pair) <= set(keypoints)),
         input=InputSpec(width_px=width_px, height_px=height_px, color="rgb", fit="letterbox"),
         network=parent.network if parent else _network(choices, preset),
@@ -86,7 +96,7 @@ def settle(paths: Sequence[Path], data: LabelledData, choices: PoseChoices) -> P
         or (parent.learning_rate / 2 if parent else preset.learning_rate),
         weight_decay=choices.weight_decay,
         offset_weight=choices.offset_weight,
-        augment=choices.augment,
+        augment=augment,
         loop=LoopSettings(
             max_epochs=choices.epochs,
             patience_epochs=choices.patience,

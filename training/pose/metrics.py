@@ -104,13 +104,13 @@ def pck(errors_px: NDArray[np.floating], limits_px: NDArray[np.floating] | float
     """Share of points that lie within a limit: percentage of correct keypoints.
 
     Args:
-        errors_px: (...) distances; NaN where not labelled.
+        errors_px: (...) distances; NaN where not labelled, infinity where nothing was found.
         limits_px: one limit, or one for each point; NaN leaves the point out.
 
     Source: Yang and Ramanan 2013 (doi 10.1109/TPAMI.2012.261).
     """
     limits = np.broadcast_to(np.asarray(limits_px, np.float64), errors_px.shape)
-    known = np.isfinite(errors_px) & np.isfinite(limits)
+    known = ~np.isnan(errors_px) & np.isfinite(limits)
     return float((errors_px[known] <= limits[known]).mean()) if known.any() else None
 
 

@@ -117,7 +117,7 @@ def summarize(
     Returns:
         Those of `error_figures`; `confident_share`, `confident_mean_error_px` and
         `confident_rmse_px` of the points at or above the cut-off; `pck_px` and `pck_body`
-        (shares of points within px, and within shares of `body_length_px`); `oks_map` and
+        (shares of labelled points within px, and within shares of `body_length_px`); `oks_map` and
         `oks_mar` where a row is an animal (M is 1); `detections` where there are several rows or
         animals (see `detection_figures`); `at_cutoff` where more cut-offs are wanted;
         `per_keypoint` with the first two groups for each. What is not defined is None.
@@ -131,12 +131,13 @@ def summarize(
     known = lengths[np.isfinite(lengths)]
     length_px = float(known.mean()) if known.size else None
     several = max(found.keypoints_xy.shape[1], found.labelled_xy.shape[1]) > 1
+    missed = matches.labelled & (matches.rows < 0)
+    errors_px = np.where(missed, np.inf, matches.errors_px)
     figures: dict[str, object] = {
         **_point_figures(matches, confidence_cutoff),
-        "pck_px": {f"{limit:g}": pck(matches.errors_px, limit) for limit in PCK_PX},
+        "pck_px": {f"{limit:g}": pck(errors_px, limit) for limit in PCK_PX},
         "pck_body": {
-            f"{share:g}": pck(matches.errors_px, share * lengths[..., None])
-            for share in PCK_BODY_SHARES
+            f"{share:g}": pck(errors_px, share * lengths[..., None]) for share in PCK_BODY_SHARES
         },
         "body_length_px": length_px,
     }

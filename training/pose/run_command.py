@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from service.errors import InvalidConfig, NotFound
+from service.toml_files import read_toml
 from training.pose.evaluate import evaluate_run
 from training.pose.launch import start_pose_run
 from training.pose.settings import PoseChoices
@@ -56,11 +57,7 @@ def read_choices(arguments: argparse.Namespace) -> PoseChoices:
 def _read_toml(path: Path) -> dict[str, object]:
     if not path.is_file():
         raise NotFound(f"{path} does not exist; name a TOML file of settings")
-    try:
-        values: dict[str, object] = msgspec.toml.decode(path.read_bytes())
-    except msgspec.DecodeError as error:
-        raise InvalidConfig(f"{path} is not TOML: {error}") from error
-    return values
+    return read_toml(path, dict[str, object], "the settings file")
 
 
 def _report(run: Run, figures: dict[str, dict[str, object]]) -> None:

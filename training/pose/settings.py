@@ -38,7 +38,8 @@ class PoseChoices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     keypoints: tuple[str, ...] = ()
     """Those that are trained; empty: all that are labelled."""
     left_right: tuple[tuple[str, str], ...] | None = None
-    """Pairs that change places in a mirror; None finds them by `left` and `right` in the names."""
+    """Pairs that change places in a mirror; None finds them by the names, and where these tell
+    none, mirrors nothing."""
     skeleton: tuple[tuple[str, str], ...] | None = None
     target: Literal["disc", "gaussian"] = "disc"
     radius_px: float = 10.0

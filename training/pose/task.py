@@ -27,7 +27,6 @@ class PoseTask(ScheduledTask):
         target: geometry of the maps.
         learning_rate: peak of the learning rate; the backbone learns at a third of it.
         weight_decay: of AdamW.
-        total_steps: length of the training, for the schedule: linear rise, then cosine to 0.
         offset_weight: weight of the offsets' loss.
     """
 
@@ -40,12 +39,9 @@ class PoseTask(ScheduledTask):
         target: TargetSpec,
         learning_rate: float,
         weight_decay: float,
-        total_steps: int,
         offset_weight: float,
     ) -> None:
-        super().__init__(
-            learning_rate=learning_rate, weight_decay=weight_decay, total_steps=total_steps
-        )
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay)
         self.network = network.to(memory_format=torch.channels_last)
         self._target = target
         self._offset_weight = offset_weight

@@ -152,7 +152,6 @@ def _create_task(settings: PoseTraining, network: PoseNetwork) -> PoseTask:
         target=settings.target,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
-        total_steps=settings.steps_per_epoch * settings.loop.max_epochs,
         offset_weight=settings.offset_weight,
     )
 

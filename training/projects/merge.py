@@ -8,7 +8,6 @@ config.yaml is changed last: a merge that was killed is simply called again.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,8 +17,14 @@ from numpy.typing import NDArray
 from training.data.deeplabcut import read_pair, read_project, read_tables, table_points
 from training.data.deeplabcut_config import CONFIG_NAME, ProjectConfig, read_config
 from training.data.label_table import LabelTable, TableRow
-from training.data.labels import InvalidLabels, Picture, check_inside, picture_size_px
-from training.data.sleap import SlpLabels, read_slp_labels
+from training.data.labels import (
+    InvalidLabels,
+    Picture,
+    check_inside,
+    match_animals,
+    picture_size_px,
+)
+from training.data.sleap import read_slp_labels
 from training.data.write_deeplabcut import write_label_table
 from training.projects.backups import back_up
 from training.projects.config_file import set_iteration
@@ -226,7 +231,7 @@ def _from_slp(
             f"{source} labels {len(labels.animals)} animals, but {config.path} names "
             f"{len(animals)}; add individuals there, or delete instances in SLEAP"
         )
-    slots = _slots(labels, animals)
+    slots = match_animals(labels.animals, animals)
     order = [labels.keypoints.index(name) for name in config.keypoints]
     found: dict[Path, list[NewLabels]] = {}
     for frame in labels.frames:
@@ -241,13 +246,6 @@ def _from_slp(
         file_name = _existing_name(folder, name)
         found.setdefault(folder, []).append(NewLabels(file_name, points, frame.picture))
     return [(folder, source, tuple(of_video)) for folder, of_video in found.items()]
-
-
-def _slots(labels: SlpLabels, animals: Sequence[str]) -> list[int]:
-    """Rows of the project for the file's animals: by name, the others in turn."""
-    taken = {name: animals.index(name) for name in labels.animals if name in animals}
-    free = [slot for slot in range(len(animals)) if slot not in taken.values()]
-    return [taken[name] if name in taken else free.pop(0) for name in labels.animals]
 
 
 def _existing_name(folder: Path, name: str) -> str:

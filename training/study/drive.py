@@ -11,6 +11,7 @@ from typing import Generic, Protocol
 import msgspec
 
 from service.errors import EthostreamError, InvalidConfig
+from service.results.atomic import replacing
 from training.study.rows import Choices, Job, RowResult, StudyRow
 
 
@@ -194,7 +195,5 @@ class ProcessTrainer(Generic[Choices]):
 
 
 def _store(path: Path, result: RowResult[Choices]) -> None:
-    """Write in one step, so that a kill leaves no half of a row."""
-    unfinished = path.with_suffix(".part")
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")

@@ -99,9 +99,9 @@ export class Client {
     const { firstFrame = 0, resumeFrame = 0, frameLimit = 0, framesPerChunk = 0 } = options;
     const { frameRateHz = 0 } = options;
     const counts = [firstFrame, resumeFrame, frameLimit, framesPerChunk];
-    if (!counts.every((one) => Number.isSafeInteger(one) && one >= 0) || !(frameRateHz >= 0)) {
+    if (!counts.every((one) => Number.isSafeInteger(one) && one >= 0)) {
       throw new InvalidRequest(
-        "firstFrame, resumeFrame, frameLimit, framesPerChunk and frameRateHz are 0 or more",
+        "firstFrame, resumeFrame, frameLimit and framesPerChunk are 0 or more",
       );
     }
     const request = {
@@ -110,7 +110,7 @@ export class Client {
       resumeFrame: BigInt(resumeFrame),
       frameLimit: BigInt(frameLimit),
       framesPerChunk,
-      frameRateHz,
+      frameRateHz: messages.frameRate(frameRateHz),
       ...(options.crop && { crop: cropRegion(options.crop) }),
       ...(options.dynamicCrop && { dynamicCrop: dynamicCropMessage(options.dynamicCrop) }),
     };

@@ -201,8 +201,8 @@ function jobSpec(
   options: JobOptions,
 ): pb.JobSpec {
   const { crop, dynamicCrop, frameLimit = 0, frameRateHz = 0, priority = 0, ...others } = options;
-  if (!Number.isSafeInteger(frameLimit) || frameLimit < 0 || !(frameRateHz >= 0)) {
-    throw new InvalidRequest("frameLimit and frameRateHz are 0 or more");
+  if (!Number.isSafeInteger(frameLimit) || frameLimit < 0) {
+    throw new InvalidRequest(`frameLimit is ${frameLimit}; it is 0 or more`);
   }
   if (!Number.isInteger(priority) || Math.abs(priority) >= MOST_INT32) {
     throw new InvalidRequest(`priority is ${priority}; give a number of 32 bits, 0 is usual`);
@@ -214,7 +214,7 @@ function jobSpec(
     bundles: (typeof bundles === "string" ? [bundles] : bundles).map(messages.reference),
     priority,
     frameLimit: BigInt(frameLimit),
-    frameRateHz,
+    frameRateHz: messages.frameRate(frameRateHz),
     ...(crop && { crop: cropRegion(crop) }),
     ...(dynamicCrop && { dynamicCrop: dynamicCropMessage(dynamicCrop) }),
   };

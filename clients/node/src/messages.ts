@@ -22,6 +22,22 @@ import type {
   VideoStarted,
 } from "./values.js";
 
+const MAX_FRAME_RATE_HZ = 1_000_000;
+
+/**
+ * A frame rate for the wire.
+ *
+ * @throws InvalidRequest It is negative, no number, or more than the server takes.
+ */
+export function frameRate(rateHz: number): number {
+  if (!(rateHz >= 0 && rateHz <= MAX_FRAME_RATE_HZ)) {
+    throw new InvalidRequest(
+      `frameRateHz is ${rateHz}; it is 0 or more, and at most ${MAX_FRAME_RATE_HZ}`,
+    );
+  }
+  return rateHz;
+}
+
 /**
  * The bundles of a request for the wire.
  *

@@ -10,7 +10,7 @@ import {
   StreamStartSchema,
 } from "./generated/ethostream/v1/inference_service_pb.js";
 import type { TriggerSchema } from "./generated/ethostream/v1/trigger_pb.js";
-import { selections } from "./messages.js";
+import { frameRate, selections } from "./messages.js";
 import type {
   Bundles,
   Color,
@@ -83,15 +83,15 @@ export function streamStart(bundles: Bundles, options: StreamOptions): StreamSta
   if (freshness === "deadline" && !(maxAgeMs >= 1)) {
     throw new InvalidRequest(`maxAgeMs is ${maxAgeMs}; 'deadline' needs 1 or more`);
   }
-  if (![maxAgeMs, maxFramesInFlight, frameRateHz].every((one) => one >= 0)) {
-    throw new InvalidRequest("maxAgeMs, maxFramesInFlight, frameRateHz are 0 or more");
+  if (![maxAgeMs, maxFramesInFlight].every((one) => one >= 0)) {
+    throw new InvalidRequest("maxAgeMs and maxFramesInFlight are 0 or more");
   }
   return create(StreamStartSchema, {
     bundles: selections(bundles),
     freshness: policy,
     maxAgeMs,
     maxFramesInFlight,
-    frameRateHz,
+    frameRateHz: frameRate(frameRateHz),
     camera: options.camera ?? "",
     triggers: [...(options.triggers ?? [])],
     ...(options.prediction && { prediction: options.prediction }),

@@ -89,6 +89,7 @@ test("what cannot be is refused", TIMEOUT, async () => {
   await assert.rejects(submit("day", "unicorn"), NotFound);
   await assert.rejects(submit("day", BUNDLE, { formats: ["xlsx"] }), InvalidRequest);
   await assert.rejects(submit("day", BUNDLE, { frameLimit: -1 }), InvalidRequest);
+  await assert.rejects(submit("day", BUNDLE, { frameRateHz: Infinity }), /frameRateHz is Infinity/);
   await assert.rejects(submit("day", BUNDLE, { priority: 0.5 }), InvalidRequest);
   await assert.rejects(client.jobs.get("x"), NotFound);
   await assert.rejects(last(client.jobs.watch("x")), NotFound);

@@ -267,8 +267,12 @@ test("refusals have types and say what to do", TIMEOUT, async () => {
   await assert.rejects(unknown.send(FRAME), NotFound);
   await assert.rejects(unknown.finish(), NotFound);
   await assert.rejects(client.stream("vector-motion", { frameRateHz: 20 }).open(), InvalidRequest);
-  for (const options of [{ freshness: "deadline" }, { frameRateHz: -1 }, { maxAgeMs: NaN }] as const) {
+  for (const options of [{ freshness: "deadline" }, { maxAgeMs: NaN }] as const) {
     assert.throws(() => client.stream(BUNDLES, options), InvalidRequest);
+  }
+  for (const frameRateHz of [-1, NaN, Infinity, 1e300]) {
+    assert.throws(() => client.stream(BUNDLES, { frameRateHz }), InvalidRequest);
+    assert.throws(() => client.analyze({ path: "a.mp4" }, BUNDLES, { frameRateHz }), InvalidRequest);
   }
   for (const bundles of [[], "a@0", "a@b", "a@1@2"]) {
     assert.throws(() => client.stream(bundles), InvalidRequest);

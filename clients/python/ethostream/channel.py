@@ -43,7 +43,12 @@ class TlsOptions:
 def open_channel(
     address: str, *, tls: TlsOptions | None, max_message_bytes: int, keepalive_seconds: float
 ) -> grpc.aio.Channel:
-    """Open a channel; it connects with the first call."""
+    """Open a channel; it connects with the first call.
+
+    Raises:
+        InvalidRequest: The address is none, or a file of `tls` cannot be read.
+    """
+    _check(address)
     options: list[tuple[str, int | str]] = [
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
@@ -61,10 +66,24 @@ def open_channel(
     return grpc.aio.secure_channel(address, tls.credentials(), options=options)
 
 
+def _check(address: str) -> None:
+    """Refuse what gRPC would take for another port: it counts ports modulo 65536, or takes 443."""
+    if address.startswith("unix:"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InvalidRequest(
+            f"the address {address!r} is not HOST:PORT, such as 127.0.0.1:50051, or unix:PATH"
+        )
+
+
 def _read(path: Path | str | None) -> bytes | None:
     if path is None:
         return None
     try:
-        return Path(path).read_bytes()
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InvalidRequest(f"cannot read {path}: {error.strerror}; give a PEM file") from error
+    if b"-----BEGIN " not in content:
+        raise InvalidRequest(f"{path} holds no certificate or key in PEM; give a PEM file")
+    return content

@@ -214,10 +214,9 @@ class AsyncClient:
         """
         if sum(map(bool, (path, upload, upload_id))) != 1:
             raise InvalidRequest("give exactly one of path, upload and upload_id")
-        if min(first_frame, resume_frame, frame_limit, frames_per_chunk, frame_rate_hz) < 0:
+        if min(first_frame, resume_frame, frame_limit, frames_per_chunk) < 0:
             raise InvalidRequest(
-                "first_frame, resume_frame, frame_limit, frames_per_chunk and frame_rate_hz are 0 "
-                "or more"
+                "first_frame, resume_frame, frame_limit and frames_per_chunk are 0 or more"
             )
         request = inference_pb.AnalyzeVideoRequest(
             bundles=messages.selections(bundles),
@@ -225,7 +224,7 @@ class AsyncClient:
             resume_frame=resume_frame,
             frame_limit=frame_limit,
             frames_per_chunk=frames_per_chunk,
-            frame_rate_hz=frame_rate_hz,
+            frame_rate_hz=messages.frame_rate(frame_rate_hz),
         )
         if crop is not None:
             request.crop.CopyFrom(crop_region(crop))

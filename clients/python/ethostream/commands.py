@@ -143,11 +143,21 @@ def _run(name: str, module: CommandModule, arguments: Sequence[str]) -> int:
         return 1
     except ModuleNotFoundError as error:
         return _fail(_missing(name, error))
+    except OSError as error:
+        return _fail(_describe(error))
     except Exception as error:
         # The service's errors are told by their `status`: the client never imports the service.
         if not isinstance(getattr(error, "status", None), str):
             raise
         return _fail(str(error))
+
+
+def _describe(error: OSError) -> str:
+    where = f": {error.filename}" if error.filename else ""
+    return (
+        f"{error.strerror or error}{where}; check that the path is right and may be used, and that "
+        "the disk has room"
+    )
 
 
 def _missing(name: str, error: ImportError) -> str:

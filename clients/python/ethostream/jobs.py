@@ -186,8 +186,8 @@ class AsyncJobs:
             PermissionDenied: A path is outside the roots, or the token lacks the scope `jobs`.
             FailedPrecondition: The server takes no jobs.
         """
-        if min(frame_limit, frame_rate_hz) < 0:
-            raise InvalidRequest("frame_limit and frame_rate_hz are 0 or more")
+        if frame_limit < 0:
+            raise InvalidRequest(f"frame_limit is {frame_limit}; it is 0 or more")
         if not -(2**31) <= priority < 2**31:
             raise InvalidRequest(f"priority is {priority}; give a number of 32 bits, 0 is usual")
         listed = [paths] if isinstance(paths, (str, PurePath)) else paths
@@ -203,7 +203,7 @@ class AsyncJobs:
             overwrite=overwrite,
             priority=priority,
             frame_limit=frame_limit,
-            frame_rate_hz=frame_rate_hz,
+            frame_rate_hz=messages.frame_rate(frame_rate_hz),
             title=title,
         )
         if crop is not None:

@@ -51,6 +51,20 @@ _TRIGGER_EVENTS: dict[int, Literal["on", "off"]] = {
 }
 _SKIP = "SKIP_REASON_"
 _ERROR = "FRAME_ERROR_CODE_"
+_MAX_FRAME_RATE_HZ = 1_000_000
+
+
+def frame_rate(rate_hz: float) -> float:
+    """A frame rate for the wire.
+
+    Raises:
+        InvalidRequest: It is negative, no number, or more than the server takes.
+    """
+    if not 0 <= rate_hz <= _MAX_FRAME_RATE_HZ:
+        raise InvalidRequest(
+            f"frame_rate_hz is {rate_hz:g}; it is 0 or more, and at most {_MAX_FRAME_RATE_HZ}"
+        )
+    return rate_hz
 
 
 def selections(bundles: Bundles) -> list[bundle_pb2.BundleSelection]:

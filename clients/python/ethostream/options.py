@@ -45,8 +45,9 @@ class StreamOptions:
             )
         if self.freshness == "deadline" and self.max_age_ms < 1:
             raise InvalidRequest(f"max_age_ms is {self.max_age_ms}; 'deadline' needs 1 or more")
-        if min(self.max_age_ms, self.max_frames_in_flight, self.frame_rate_hz) < 0:
-            raise InvalidRequest("max_age_ms, max_frames_in_flight, frame_rate_hz are 0 or more")
+        if min(self.max_age_ms, self.max_frames_in_flight) < 0:
+            raise InvalidRequest("max_age_ms and max_frames_in_flight are 0 or more")
+        messages.frame_rate(self.frame_rate_hz)
 
     def start(self, resumes_session_id: str) -> pb.StreamFramesRequest:
         """The first message of a connection."""

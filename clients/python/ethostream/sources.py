@@ -22,6 +22,9 @@ _RANGE_FULL = 2
 _PROTOCOLS = ("http", "https", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp")
 _NETWORK_OPTIONS = {"rtsp_transport": "tcp"}  # UDP loses packets, and with them frames
 _SILENCE_SECONDS = 10.0  # of a network stream, after which it is given up
+# Pictures that are not trusted after damage, unless a key frame comes before, as on the server:
+# streams that refresh the picture piece by piece have none.
+_MAX_SUSPECT = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,12 @@ class Source(Protocol):
     """Gives frames, once."""
 
     frame_rate_hz: float
-    """Rate to send at; 0 = as the frames come."""
+    """Rate of the recording or camera; 0 = it is not told, or not reliably."""
+    is_live: bool
+    """Frames come when they are captured, and need no pace."""
     damaged: int
-    """Packets that could not be decoded so far."""
+    """Packets that could not be decoded so far, and pictures that were left out: damaged ones, and
+    those after them up to the next key frame, in which decoders show parts of others."""
 
     def __iter__(self) -> Iterator[SourceFrame]:
         """The frames in order."""
@@ -85,6 +91,7 @@ class ImageFolder:
 
     def __init__(self, folder: Path) -> None:
         self.frame_rate_hz = 0.0
+        self.is_live = False
         self.damaged = 0
         self.files = sorted(
             (path for path in folder.iterdir() if path.suffix.lower() in _IMAGE_ENDINGS),
@@ -113,7 +120,7 @@ class Video:
     ) -> None:
         self._av = require_av()
         self._color = color
-        self._is_live = is_live
+        self.is_live = is_live
         self.damaged = 0
         self._name = _without_password(name)
         is_remote = "://" in name
@@ -130,26 +137,37 @@ class Video:
         if not self._container.streams.video:
             raise InvalidRequest(f"'{self._name}' holds no video; choose another source")
         rate = self._container.streams.video[0].average_rate
-        self.frame_rate_hz = 0.0 if is_live or not rate else float(rate)
+        # What network streams tell is guessed from their first packets.
+        self.frame_rate_hz = 0.0 if is_remote or not rate else float(rate)
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        """The frames that can be decoded; damaged packets are counted and left out.
+        """The frames that are whole; what is damaged is counted and left out.
 
         Raises:
             SourceLost: A network stream broke, or nothing came for 10 s; all frames before were
                 given.
         """
         stream = self._container.streams.video[0]
-        stream.thread_type = "NONE" if self._is_live else "AUTO"  # threads hold frames back
+        stream.thread_type = "NONE" if self.is_live else "AUTO"  # threads hold frames back
+        suspect = 0
         with self._container:
             for packet in self._packets(stream):
                 try:
                     frames = packet.decode()
                 except self._av.error.FFmpegError:
                     self.damaged += 1
+                    suspect = _MAX_SUSPECT
                     continue
                 for frame in frames:
-                    now = self._is_live or frame.time is None
+                    if frame.is_corrupt:
+                        suspect = _MAX_SUSPECT
+                    elif frame.key_frame:
+                        suspect = 0
+                    if suspect:
+                        self.damaged += 1
+                        suspect -= 1
+                        continue
+                    now = self.is_live or frame.time is None
                     capture_time_ns = time.time_ns() if now else round(frame.time * 1e9)
                     yield SourceFrame(picture(frame, self._color), capture_time_ns)
 

@@ -40,10 +40,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_not_negative,
         default=None,
         metavar="HZ",
-        help="frames a second to send; 0 = as fast as answers allow; "
+        help="frames a second to send, and to ask of a camera; 0 = as fast as answers allow; "
         "by default the file's own, or as a camera gives them",
     )
-    add("--frame-limit", type=int, default=0, help="frames to send; 0 = all")
+    add(
+        "--frame-rate",
+        type=_not_negative,
+        default=0.0,
+        metavar="HZ",
+        help="true rate of the recording or camera, whatever the pace: behavior bundles go by it; "
+        "0: as the file or camera tells",
+    )
+    add("--frame-limit", type=_count, default=0, metavar="N", help="frames to send; 0: all")
     add("--freshness", choices=("all", "latest", "deadline"), default="all", help="under overload")
     add("--max-age-ms", type=int, default=100, help="deadline: longest wait of a frame, ms")
     add("--in-flight", type=int, default=0, help="frames in flight; 0 = the server's default")
@@ -75,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Stream the source to its end, or until Ctrl-C."""
     color: SourceColor = arguments.color
     source = open_source(arguments.source, color=color, rate_hz=arguments.rate or 0.0)
-    rate_hz = source.frame_rate_hz if arguments.rate is None else arguments.rate
+    frame_rate_hz = _frame_rate_hz(arguments, source)
     encoder = None if arguments.jpeg is None else _JpegEncoder(arguments.jpeg)
     with ExitStack() as stack:
         client = stack.enter_context(open_client(arguments))
@@ -85,31 +93,36 @@ def run(arguments: argparse.Namespace) -> int:
                 freshness=arguments.freshness,
                 max_age_ms=arguments.max_age_ms if arguments.freshness == "deadline" else 0,
                 max_frames_in_flight=arguments.in_flight,
-                frame_rate_hz=rate_hz,
+                frame_rate_hz=frame_rate_hz,
                 camera=arguments.camera,
                 color="rgb",
                 dynamic_crop=_dynamic_crop(arguments),
                 shared_memory=arguments.shared_memory,
             )
         )
+        if not frame_rate_hz:
+            _warn_of_unknown_rate(stream)
         recorder = None
         if arguments.record is not None:
             recorder = stack.enter_context(
-                Recorder(arguments.record, frame_rate_hz=rate_hz, codec=arguments.record_codec)
+                Recorder(
+                    arguments.record, frame_rate_hz=frame_rate_hz, codec=arguments.record_codec
+                )
             )
             recorder.line(_started_line(stream, arguments.server))
         reader = _Reader(stream, recorder, is_json=arguments.json)
         reader.start()
         lost: SourceLost | None = None
         try:
-            _send(source, stream, reader, recorder, encoder, rate_hz, arguments.frame_limit)
+            pace_hz = _pace_hz(arguments, source)
+            _send(source, stream, reader, recorder, encoder, pace_hz, arguments.frame_limit)
         except KeyboardInterrupt:  # the usual end of a camera: finish what is in flight
             pass
         except SourceLost as error:  # told at the end: what came before is finished first
             lost = error
         finally:
             reader.finish()
-        summary = {**reader.summary(), "damaged_packets": source.damaged}
+        summary = {**reader.summary(), "damaged": source.damaged}
         if recorder is not None:
             recorder.line(summary)
     _show_summary(summary, is_json=arguments.json)
@@ -124,15 +137,15 @@ def _send(
     reader: "_Reader",
     recorder: Recorder | None,
     encoder: "_JpegEncoder | None",
-    rate_hz: float,
+    pace_hz: float,
     frame_limit: int,
 ) -> None:
     begin = time.monotonic()
     for count, frame in enumerate(source):
         if reader.error is not None or (frame_limit and count == frame_limit):
             return
-        if rate_hz:
-            time.sleep(max(0.0, begin + count / rate_hz - time.monotonic()))
+        if pace_hz:
+            time.sleep(max(0.0, begin + count / pace_hz - time.monotonic()))
         image = frame.image
         if encoder is not None and not isinstance(image, bytes):
             image = encoder.encode(image)
@@ -263,6 +276,31 @@ class _JpegEncoder:
         return b"".join(bytes(packet) for packet in self._context.encode(frame))
 
 
+def _pace_hz(arguments: argparse.Namespace, source: Source) -> float:
+    """Frames a second to send; 0 = as they come."""
+    if arguments.rate is not None:
+        return float(arguments.rate)
+    return 0.0 if source.is_live else source.frame_rate_hz
+
+
+def _frame_rate_hz(arguments: argparse.Namespace, source: Source) -> float:
+    """Frames a second of what is sent, in the time of the recording; 0 = not known."""
+    if arguments.frame_rate:
+        return float(arguments.frame_rate)
+    # A camera may give fewer frames than it was asked for; a pace below its own leaves some out.
+    rates_hz = (source.frame_rate_hz, arguments.rate if source.is_live else None)
+    return min((one for one in rates_hz if one), default=0.0)
+
+
+def _warn_of_unknown_rate(stream: LiveStream) -> None:
+    for info in stream.bundles:
+        if info.behavior is not None:
+            sys.stderr.write(
+                f"ethostream: the source does not tell its rate: {info.bundle} takes it for its "
+                f"own, {info.behavior.frame_rate_hz:g} frames/s; give --frame-rate if it differs\n"
+            )
+
+
 def _dynamic_crop(arguments: argparse.Namespace) -> DynamicCrop | None:
     if arguments.dynamic_crop is None:
         return None
@@ -296,6 +334,8 @@ def _show_summary(summary: dict[str, Any], *, is_json: bool) -> None:
         "{lost} lost; {frames_per_s} frames/s, p50 {p50_ms} ms, p99 {p99_ms} ms, "
         "{reconnects} reconnects\n".format(**summary)
     )
+    if summary["damaged"]:
+        sys.stdout.write("{damaged} damaged pictures or packets left out\n".format(**summary))
 
 
 def _not_negative(text: str) -> float:
@@ -303,3 +343,7 @@ def _not_negative(text: str) -> float:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative; give 0 or more")
     return value
+
+
+def _count(text: str) -> int:
+    return int(text) if _not_negative(text) else 0

@@ -43,7 +43,7 @@ class Polygon:
     """The inside and the edge of a closed line."""
 
     corners_xy: Sequence[tuple[float, float]]
-    """At least three."""
+    """Three to 1000."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """GRPCInferenceService: the protocol's methods; each looks up, asks and has the answer written."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ import structlog
 from numpy.typing import NDArray
 
 from service import metrics
-from service.errors import BundleNotFound, EthostreamError, FrameFailed, InvalidRequest
+from service.errors import BundleNotFound, EthostreamError, InvalidRequest, ServerFailed
 from service.frame_requests import FrameRequests, RequestTimings
+from service.preparation import INLINE_BYTES
 from service.repository import LoadedBundle
 from service.runtime import Runtime
 from service.servicer.admission import Admission
@@ -38,6 +40,7 @@ class OpenInferenceServicer(pb2_grpc.GRPCInferenceServiceServicer):
         self._repository = runtime.repository
         self._batch_sizes = runtime.scheduler.batch_sizes
         self._admission = admission
+        self._threads = runtime.threads
         self._requests = FrameRequests(runtime.scheduler, runtime.config.session, runtime.threads)
         self._statistics = Statistics()
 
@@ -194,7 +197,7 @@ class OpenInferenceServicer(pb2_grpc.GRPCInferenceServiceServicer):
         begun = time.perf_counter()
         try:
             wanted = tensors.wanted_outputs(request, models.output_names(loaded.bundle.manifest))
-            frames = tensors.read_frames(request)
+            frames = await self._read_frames(request)
             outputs, timings = await self._compute(loaded, frames)
             response = tensors.to_response(request, loaded.key, outputs, wanted)
         except EthostreamError:
@@ -203,10 +206,18 @@ class OpenInferenceServicer(pb2_grpc.GRPCInferenceServiceServicer):
         except Exception as error:  # a bug must have a status and a trace
             log.exception("request failed", model=str(loaded.key), id=request.id)
             self._statistics.failed(loaded.key, time.perf_counter() - begun)
-            raise FrameFailed(f"the request {request.id!r} failed: {error!r}") from error
+            raise ServerFailed(f"the request {request.id!r}", "request failed") from error
         seconds = time.perf_counter() - begun
         self._statistics.succeeded(loaded.key, len(frames), seconds, timings)
         return response
+
+    async def _read_frames(self, request: pb2.ModelInferRequest) -> NDArray[np.uint8]:
+        shape = tensors.read_shape(request)
+        self._requests.check(shape)
+        if request.raw_input_contents or math.prod(shape) <= INLINE_BYTES:
+            return tensors.read_frames(request, shape)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, tensors.read_frames, request, shape)
 
     async def _compute(
         self, loaded: LoadedBundle, frames: NDArray[np.uint8]

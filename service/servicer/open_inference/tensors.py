@@ -18,8 +18,12 @@ _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
 _EXAMPLE = "[frames, rows, columns, 1 or 3], such as [1, 480, 640, 1]"
 
 
-def read_frames(request: pb2.ModelInferRequest) -> NDArray[np.uint8]:
-    """Return the (B, H, W, C) frames of a request; raw ones are not copied.
+Shape = tuple[int, int, int, int]
+"""(B, H, W, C) of frames."""
+
+
+def read_shape(request: pb2.ModelInferRequest) -> Shape:
+    """Return the shape of a request's frames, which has as many values as it says.
 
     Raises:
         InvalidRequest: another input, type, number of axes or number of values; a parameter that
@@ -47,16 +51,38 @@ def read_frames(request: pb2.ModelInferRequest) -> NDArray[np.uint8]:
         raise InvalidRequest(f"the input {FRAMES} has the shape {shape}; send {_EXAMPLE}")
     expected = math.prod(shape)
     raw = list(request.raw_input_contents)
-    if not raw:
-        return _typed(tensor, expected).reshape(shape)
-    if tensor.HasField("contents") or len(raw) != 1:
+    if raw and (tensor.HasField("contents") or len(raw) != 1):
         raise InvalidRequest(
             f"the request has raw_input_contents of {len(raw)} inputs"
             f"{' and contents' if tensor.HasField('contents') else ''}; send either, once"
         )
-    if len(raw[0]) != expected:
-        raise InvalidRequest(_wrong_count(f"{len(raw[0])} bytes", shape, expected))
-    return np.frombuffer(raw[0], np.uint8).reshape(shape)
+    values = len(raw[0]) if raw else len(tensor.contents.uint_contents)
+    if values != expected:
+        what = f"{values} bytes" if raw else f"{values} values in contents.uint_contents"
+        raise InvalidRequest(
+            f"the input {FRAMES} has {what}, but the shape {shape} has {expected} values of UINT8; "
+            "send the shape that the pixels have"
+        )
+    frames, rows, columns, channels = shape
+    return frames, rows, columns, channels
+
+
+def read_frames(request: pb2.ModelInferRequest, shape: Shape) -> NDArray[np.uint8]:
+    """Return the frames of a request, which have the shape that `read_shape` told.
+
+    Raw ones are not copied; many typed ones take long.
+
+    Raises:
+        InvalidRequest: a typed value is above 255.
+    """
+    if request.raw_input_contents:
+        return np.frombuffer(request.raw_input_contents[0], np.uint8).reshape(shape)
+    values = np.array(request.inputs[0].contents.uint_contents, np.uint32)
+    if values.max() > 255:
+        raise InvalidRequest(
+            f"the input {FRAMES} holds the value {values.max()}; UINT8 goes from 0 to 255"
+        )
+    return values.astype(np.uint8).reshape(shape)
 
 
 def wanted_outputs(request: pb2.ModelInferRequest, offered: tuple[str, ...]) -> tuple[str, ...]:
@@ -130,18 +156,6 @@ def _check_parameters(request: pb2.ModelInferRequest) -> None:
             raise InvalidRequest(f"the request has the parameter {name}, which is not known here")
 
 
-def _typed(tensor: pb2.ModelInferRequest.InferInputTensor, expected: int) -> NDArray[np.uint8]:
-    values = np.array(tensor.contents.uint_contents, np.uint32)
-    if len(values) != expected:
-        what = f"{len(values)} values in contents.uint_contents"
-        raise InvalidRequest(_wrong_count(what, list(tensor.shape), expected))
-    if values.max() > 255:
-        raise InvalidRequest(
-            f"the input {FRAMES} holds the value {values.max()}; UINT8 goes from 0 to 255"
-        )
-    return values.astype(np.uint8)
-
-
 def _contents(array: NDArray[Any]) -> pb2.InferTensorContents:
     values = array.ravel().tolist()
     if array.dtype == np.bool_:
@@ -149,10 +163,3 @@ def _contents(array: NDArray[Any]) -> pb2.InferTensorContents:
     if array.dtype == np.uint8:
         return pb2.InferTensorContents(uint_contents=values)
     return pb2.InferTensorContents(fp32_contents=values)
-
-
-def _wrong_count(found: str, shape: list[int], expected: int) -> str:
-    return (
-        f"the input {FRAMES} has {found}, but the shape {shape} has {expected} values of UINT8; "
-        "send the shape that the pixels have"
-    )

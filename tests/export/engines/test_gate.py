@@ -38,9 +38,13 @@ def project(tmp_path_factory) -> Path:
 @pytest.fixture
 def directory(project, tmp_path) -> Path:
     """The shipped pose bundle, held out from the simulated frames, with nothing measured."""
+    return unmeasured(tmp_path, test=list(read_projects([project]).frames))
+
+
+def unmeasured(tmp_path: Path, **parts: list[str]) -> Path:
     folder = Path(shutil.copytree(SHIPPED / "openfield-mouse" / "1", tmp_path / "1"))
     split = json.loads((folder / "split.json").read_text())
-    split |= {"training": [], "validation": [], "test": list(read_projects([project]).frames)}
+    split |= {"training": [], "validation": [], "test": [], **parts}
     (folder / "split.json").write_text(json.dumps(split))
     parity = json.loads((folder / "PARITY.json").read_text()) | {"rows": []}
     (folder / "PARITY.json").write_text(json.dumps(parity))
@@ -50,6 +54,20 @@ def directory(project, tmp_path) -> Path:
         content["documents"][name]["sha256"] = file_sha256(folder / file)
     (folder / "bundle.json").write_text(json.dumps(content))
     return folder
+
+
+def test_an_imported_bundle_is_judged_on_all_frames(project, tmp_path):
+    row = gate_engine(unmeasured(tmp_path), [project], engine="openvino", precision="fp32")
+    assert row.passed
+    assert row.figures["confident_points"] > 12
+
+
+@pytest.mark.parametrize("part", ["validation", "training"])
+def test_where_no_frame_is_held_out_the_least_known_ones_are_judged(project, tmp_path, part):
+    known = unmeasured(tmp_path, **{part: list(read_projects([project]).frames)})
+    row = gate_engine(known, [project], engine="openvino", precision="fp32")
+    assert row.passed
+    assert row.figures["confident_points"] > 12
 
 
 def test_an_engine_that_agrees_is_served_from_now_on(directory, project):

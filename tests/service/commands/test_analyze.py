@@ -108,6 +108,14 @@ def test_a_server_that_is_not_there_is_an_error(video: Path) -> None:
     assert "127.0.0.1:1" in done.stderr
 
 
+@pytest.mark.parametrize("option", ["--models", "--engine", "--precision", "--decoder"])
+def test_what_only_a_server_can_choose_is_refused(video: Path, option: str) -> None:
+    value = {"--models": ".", "--engine": "openvino", "--precision": "fp32", "--decoder": "pyav"}
+    done = call(video, "--server", "127.0.0.1:1", option, value[option])
+    assert done.returncode == 1
+    assert f"{option} {value[option]} is for computing here, and 127.0.0.1:1" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [

@@ -108,14 +108,27 @@ def test_jobs_of_a_folder_are_done_by_urgency_and_told(folder: Path, call) -> No
         ("retry", ("x",), "no job 'x'"),
     ],
 )
-def test_what_cannot_be_is_told(call, action: str, arguments: tuple[str, ...], words: str) -> None:
+def test_what_cannot_be_is_told(
+    call, folder: Path, action: str, arguments: tuple[str, ...], words: str
+) -> None:
+    (folder / "jobs").mkdir()
     more = ("--models", str(MODELS)) if action == "submit" else ()
     status, _, err = call(action, *arguments, *more)
     assert status == 1
     assert words in err
 
 
-def test_an_empty_folder_has_no_work(call) -> None:
+def test_paths_may_lead_upwards_from_here(
+    folder: Path, call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "videos" / "link.mp4").symlink_to(folder / "videos" / "a.mp4")
+    monkeypatch.chdir(folder / "videos" / "late")
+    job = submit(call, "../../videos/link.mp4", "../b.*", "--out", "../../here")
+    assert [Path(one["path"]).name for one in job["listed"]] == ["link.mp4", "b.mp4"]
+
+
+def test_an_empty_folder_has_no_work(call, folder: Path) -> None:
+    (folder / "jobs").mkdir()
     assert call("run", "--models", str(MODELS), "--until-done")[0] == 0
     assert call("list", "--json")[:2] == (0, "[]\n")
 
@@ -147,3 +160,10 @@ async def test_the_speed_counts_what_all_servers_do() -> None:
     first, second = [one async for one in with_speed(updates())]
     assert first.frames_per_second == 0
     assert second.frames_per_second > 0
+
+
+@pytest.mark.parametrize("action", [("run", "--until-done"), ("list",), ("show", "1")])
+def test_a_folder_of_jobs_that_is_not_there_is_told(call, action: tuple[str, ...]) -> None:
+    status, _, said = call(*action)
+    assert status == 1
+    assert "there is no folder of jobs at" in said

@@ -1,5 +1,6 @@
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,18 @@ def test_wrong_values_are_refused_with_a_remedy(recorded, arguments, message):
     _, path = recorded
     with pytest.raises(InvalidRequest, match=message):
         call(*(str(path) if one == "{path}" else one for one in arguments))
+
+
+@pytest.mark.parametrize("action", ["filter", "kinematics", "quality", "convert", "plot"])
+def test_tracks_of_one_name_are_not_written_over_each_other(recorded, tmp_path, action):
+    _, path = recorded
+    for day in ("day1", "day2"):
+        (tmp_path / day).mkdir()
+        shutil.copy(path, tmp_path / day / "cam.parquet")
+    files = [tmp_path / day / "cam.parquet" for day in ("day1", "day2")]
+    with pytest.raises(InvalidRequest, match="would be written to the same files"):
+        call(action, *files, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_help_names_every_action_and_its_defaults(capsys):

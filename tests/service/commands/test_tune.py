@@ -87,3 +87,12 @@ def test_a_folder_without_bundles_is_told(tmp_path, capsys):
     shutil.rmtree(empty)
     assert main(line) == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    assert tune(tmp_path / "file" / "tuned.toml") == 1
+    said = capsys.readouterr()
+    assert "ethostream: Not a directory" in said.err or "ethostream: File exists" in said.err
+    assert str(tmp_path / "file") in said.err
+    assert "batch" not in said.err

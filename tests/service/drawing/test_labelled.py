@@ -150,9 +150,10 @@ def test_frames_can_be_written_as_pictures_and_only_those_of_the_track(gray_vide
         np.testing.assert_array_equal(np.asarray(picture), frames[0])
 
 
-def test_a_track_of_another_video_is_refused_and_leaves_no_file(gray_video, pair, tmp_path):
-    other = replace(pair, frame_index=pair.frame_index + 100)
-    with pytest.raises(InvalidRequest, match="which has 12"):
+@pytest.mark.parametrize("later", [1, 100])
+def test_a_track_of_another_video_is_refused_and_leaves_no_file(gray_video, pair, tmp_path, later):
+    other = replace(pair, frame_index=pair.frame_index + later)
+    with pytest.raises(InvalidRequest, match=r"has 12; give the video that was analyzed"):
         draw(gray_video, other, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -4,12 +4,14 @@ import dataclasses
 import os
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from service.drawing import OverlayOptions, colors, draw_overlay, overlay
 from service.drawing.colors import behavior_color
 from service.drawing.encode import open_video
+from service.drawing.painter import OverlayPainter
 from service.drawing.panel import Panel
 from service.errors import DecoderFailed, InvalidRequest, VideoNotFound
 from service.results import VideoResults, gather_results
@@ -59,6 +61,30 @@ def test_a_small_video_is_enlarged_and_keypoints_stay_on_the_animal(
     assert abs(columns.max() - points[:, 0].max()) < 10
     assert abs(rows.min() - points[:, 1].min()) < 10
     assert abs(rows.max() - points[:, 1].max()) < 10
+
+
+def test_points_that_are_not_grouped_into_animals_have_no_bones_and_no_ways(
+    results: VideoResults,
+) -> None:
+    (bundle, *others), (poses,) = results.provenance.bundles, results.poses
+    assert bundle.pose is not None
+    twice = dataclasses.replace(
+        poses,
+        keypoints_xy=np.concatenate([poses.keypoints_xy, poses.keypoints_xy[:, :, ::-1]], axis=1),
+        confidence=np.ones((len(results), 2, poses.confidence.shape[2]), np.float32),
+    )
+    painted = []
+    for skeleton, trail in ((bundle.pose.skeleton, 9), ((), 0)):
+        pose = msgspec.structs.replace(bundle.pose, max_animals=2, skeleton=skeleton)
+        bundles = (msgspec.structs.replace(bundle, pose=pose), *others)
+        changed = dataclasses.replace(
+            results,
+            provenance=msgspec.structs.replace(results.provenance, bundles=bundles),
+            poses=(twice,),
+        )
+        painter = OverlayPainter(changed, (120, 160, 3), OverlayOptions(trail_frames=trail))
+        painted.append(painter.paint(np.zeros((120, 160, 3), np.uint8), 20))
+    np.testing.assert_array_equal(*painted)
 
 
 def test_only_frames_with_results_are_drawn(

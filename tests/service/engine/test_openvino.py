@@ -1,5 +1,9 @@
 """A batch that OpenVINO computes in parts is the batch, whatever its size and the threads."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -74,3 +78,14 @@ def test_a_batch_of_another_shape_is_refused_and_the_next_one_is_not(mouse, fram
         with pytest.raises(EngineFailed, match="OpenVINO takes frames as uint8"):
             engine.run({"frames": other})
     assert len(engine.run({"frames": frames[:rows]})["keypoints"]) == rows
+
+
+def test_nobody_is_told_of_the_use(tmp_path):
+    code = "import service.engine.openvino, sys; print(sys.modules.get('openvino_telemetry'))"
+    # Its telemetry leaves files at home, where it is none of a CI.
+    environment = {**os.environ, "HOME": str(tmp_path), "CI": ""}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+    )
+    assert told.stdout == "None\n"
+    assert not list(tmp_path.iterdir())

@@ -1,11 +1,14 @@
 """Jobs are worked on by urgency, survive their server, and end as they should."""
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.errors import BundleNotFound, InvalidRequest, JobNotFound
 from service.jobs import work
@@ -13,7 +16,7 @@ from service.jobs.analyzer import Analyzer
 from service.jobs.finish import Outputs
 from service.jobs.jobs import JobRunner
 from service.jobs.status import JobSpeed, JobStatus, look
-from service.jobs.store import JobPlan, JobStore
+from service.jobs.store import JobPlan, JobStore, StoredJob
 from service.jobs.submit import JobRequest, plan_job
 from service.results import RequestOptions, read_results
 from tests.service.jobs.counting import FRAMES, CountingAnalyzer
@@ -229,6 +232,65 @@ async def test_a_damaged_job_keeps_no_other_from_being_done(folder: Path) -> Non
         job_id = (await runner.submit(plan(folder, ("videos/a.mp4",)))).job.plan.job_id
         assert (await last(runner, job_id)).state == "done"
         assert [one.job.plan.job_id for one in await runner.statuses()] == [job_id]
+
+
+async def test_a_damaged_report_has_its_video_looked_at_again(folder: Path) -> None:
+    async with running(folder, CountingAnalyzer(), parallel=2) as runner:
+        before = await runner.submit(plan(folder, ("videos/a.mp4", "videos/c.mp4")))
+        assert (await last(runner, before.job.plan.job_id)).state == "done"
+    (before.job.folder / "videos" / "000001-000001.json").write_bytes(b"")  # a power cut
+    async with running(folder, CountingAnalyzer()) as runner:
+        after = await runner.submit(plan(folder, ("videos/a.mp4",)))
+        assert (await last(runner, after.job.plan.job_id)).state == "done"
+        mended = await last(runner, before.job.plan.job_id)
+        assert [one.state for one in mended.videos] == ["done", "skipped"]
+
+
+async def test_a_report_that_cannot_be_stored_holds_up_no_other_job(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.jobs.jobs._BUSY_SECONDS", 3600.0)
+    analyzer = CountingAnalyzer()
+    async with running(folder, analyzer) as runner:
+        job = plan(folder, ("videos/a.mp4",), priority=1)
+        reports = runner.store.folder / job.job_id / "videos"
+        in_the_way = reports / f".000000-000001.{os.getpid()}.unfinished.json"
+        in_the_way.mkdir(parents=True)  # nothing can be written there, as on a disk that is full
+        with capture_logs() as logs:
+            await runner.submit(job)
+            other = await runner.submit(plan(folder, ("videos/c.mp4",), out="x"))
+            assert (await last(runner, other.job.plan.job_id)).state == "done"
+        assert analyzer.analyzed == ["a.mp4", "c.mp4"]
+        told = [one for one in logs if one["log_level"] == "error"]
+        assert [one["event"] for one in told] == ["what became of a video cannot be stored"]
+        assert "Is a directory" in told[0]["reason"]
+    in_the_way.rmdir()
+    async with running(folder, analyzer) as runner:
+        status = await last(runner, job.job_id)
+    assert [one.state for one in status.videos] == ["skipped"]
+    assert analyzer.analyzed == ["a.mp4", "c.mp4"]
+
+
+async def test_a_video_that_was_settled_while_jobs_were_listed_is_not_begun_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list_jobs = JobStore.jobs
+
+    def list_slowly(self: JobStore) -> list[StoredJob]:
+        found = list_jobs(self)
+        time.sleep(0.3)  # as of a folder with many jobs on a network disk
+        return found
+
+    monkeypatch.setattr(JobStore, "jobs", list_slowly)
+    (folder / "videos" / "bad.mp4").unlink()
+    for number in range(4):
+        (folder / "videos" / f"{number}.mp4").write_bytes(bytes([number]) * 100)
+    analyzer = CountingAnalyzer()
+    async with running(folder, analyzer) as runner:
+        job = await runner.submit(plan(folder, overwrite=True))
+        status = await last(runner, job.job.plan.job_id)
+    assert [one.state for one in status.videos] == ["done"] * 6
+    assert len(analyzer.analyzed) == 6
 
 
 async def test_a_page_that_a_killed_server_owed_is_written_by_the_next(folder: Path) -> None:

@@ -67,12 +67,58 @@ def test_patterns_and_paths_are_found_below_the_roots(tree: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("is_link", [True, False])
+@pytest.mark.parametrize("path", ["monday/a.mp4", "monday/a.mp*"])
+def test_a_root_that_is_a_link_goes_by_both_its_names(tree: Path, is_link: bool, path: str) -> None:
+    link = tree.parent / "data"
+    link.symlink_to(tree)
+    place = link if is_link else tree
+    assert find_below_roots([str(place / path)], [link]) == [tree / "monday" / "a.mp4"]
+
+
 @pytest.mark.parametrize("path", ["../secret.mp4", "/etc/passwd", "monday/link.mp4", "m*/link.mp4"])
 def test_nothing_outside_of_the_roots_is_found(tree: Path, path: str) -> None:
     secret = tree.parent / "secret.mp4"
     secret.write_bytes(b"secret")
     (tree / "monday" / "link.mp4").symlink_to(secret)
     with pytest.raises(PathOutsideRoots):
+        find_below_roots([path], [tree])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../{}.mp4",
+        "../{}*",
+        "monday/../../{}.mp4",
+        "**/../../{}.mp4",
+        "away/{}.mp4",
+        "away/{}*",
+        "/etc/{}.mp4",
+    ],
+)
+def test_whether_a_file_is_outside_of_the_roots_is_not_told(tree: Path, path: str) -> None:
+    (tree.parent / "there.mp4").write_bytes(b"secret")
+    (tree / "away").symlink_to(tree.parent)
+    told = []
+    for name in ("there", "gone"):
+        with pytest.raises(PathOutsideRoots) as caught:
+            find_below_roots([path.format(name)], [tree])
+        told.append(str(caught.value).replace(name, "{}"))
+    assert told[0] == told[1]
+    assert str(tree.parent) not in told[0]
+
+
+@pytest.mark.parametrize("path", ["circle.mp4", "circle.mp4/a.mp4", "a\0.mp4"])
+def test_a_path_that_leads_nowhere_is_refused(tree: Path, path: str) -> None:
+    (tree / "circle.mp4").symlink_to("circle.mp4")
+    with pytest.raises(PathOutsideRoots):
+        find_below_roots([path], [tree])
+
+
+@pytest.mark.parametrize("path", ["a" * 300, "a" * 300 + "/*.mp4"])
+def test_a_path_that_the_system_does_not_take_is_told(tree: Path, path: str) -> None:
+    with pytest.raises(VideoNotFound):
         find_below_roots([path], [tree])
 
 
@@ -94,6 +140,16 @@ def request(**changes: object) -> JobRequest:
     return JobRequest(**settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["secret.mp4", "secret.png"])
+def test_a_link_in_a_folder_that_leads_outside_is_refused(tree: Path, name: str) -> None:
+    (tree.parent / name).write_bytes(b"secret")
+    (tree / "links").mkdir()
+    (tree / "links" / name).symlink_to(tree.parent / name)
+    with pytest.raises(PathOutsideRoots, match=r"^what 'links' names leads outside") as caught:
+        plan_job(request(paths=("links",)), tree.parent / "jobs", roots=[tree], result_roots=[])
+    assert str(tree.parent) not in str(caught.value)
+
+
 def test_results_go_where_they_were_asked_to(tree: Path, tmp_path: Path) -> None:
     jobs, results = tmp_path / "jobs", tmp_path / "results"
 
@@ -109,6 +165,8 @@ def test_results_go_where_they_were_asked_to(tree: Path, tmp_path: Path) -> None
     assert {one.out for one in plan(beside_videos=True).videos} == {tree / "monday"}
     with pytest.raises(PathOutsideRoots, match="below no root for results"):
         plan(out="/tmp")
+    with pytest.raises(PathOutsideRoots, match="below no root for results"):
+        plan(out="a\0b")
     with pytest.raises(PathOutsideRoots, match="leads outside"):
         plan(beside_videos=True, paths=("tuesday",))
 

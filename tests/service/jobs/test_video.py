@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,13 +99,77 @@ async def test_another_version_option_or_file_is_analyzed_again(folder: Path) ->
     newer = CountingAnalyzer(msgspec.structs.replace(BUNDLE, version=2))
     await analyze(newer, folder)
     assert len(newer.analyzed) == 3
-    limited = CountingAnalyzer(newer.bundles[0])
-    await analyze(limited, folder, options=RequestOptions(frame_limit=4))
-    assert len(limited.analyzed) == 3
+    timed = CountingAnalyzer(newer.bundles[0])
+    await analyze(timed, folder, options=RequestOptions(frame_rate_hz=50))
+    assert len(timed.analyzed) == 3
     (folder / "videos" / "c.mp4").write_bytes(b"other bytes")
     changed = CountingAnalyzer(newer.bundles[0])
-    await analyze(changed, folder, options=RequestOptions(frame_limit=4))
+    await analyze(changed, folder, options=RequestOptions(frame_rate_hz=50))
     assert changed.analyzed == ["c.mp4"]
+
+
+async def test_no_file_of_an_earlier_analysis_stays_beside_a_new_record(folder: Path) -> None:
+    (folder / "videos" / "bad.mp4").unlink()
+    out = folder / "out"
+    out.mkdir()
+    own = ("a_notes.csv", "a.nwb", "a_overlay.mp4", "aethostream_mouse_v1.slp")
+    for name in own:  # some have names of formats that are not asked for
+        (out / name).write_text("mine")
+    await analyze(CountingAnalyzer(), folder)
+    before = {path.name for path in out.iterdir()}
+    options = RequestOptions(frame_limit=4)
+    formats = ("dlc-csv",)
+    await analyze(CountingAnalyzer(), folder, options=options, formats=formats, overwrite=True)
+    left = {path.name for path in out.iterdir()}
+    assert before - left == {f"{name}ethostream_mouse_v1.h5" for name in ("a", "c", "scratched")}
+    assert all((out / name).read_text() == "mine" for name in own)
+    assert len(read_results(out / "a.parquet").frame_index) == 4
+    assert len((out / "aethostream_mouse_v1.csv").read_text().splitlines()) == 3 + 4
+
+
+async def test_another_recording_of_the_same_name_replaces_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    async def run(day: str, *, overwrite: bool = False) -> VideoReport:
+        request = Request(options=RequestOptions(), outputs=Outputs(()), overwrite=overwrite)
+        worker = VideoWorker(CountingAnalyzer(), FINISHER, LeaseTaker(), request, lambda _: None)
+        (report,) = await run_videos(plan_videos([tmp_path / day], out), worker, parallel=1)
+        return report
+
+    for day in ("day1", "day2"):
+        (tmp_path / day).mkdir()
+        (tmp_path / day / "cam.mp4").write_bytes(day.encode() * len(day))
+        os.utime(tmp_path / day / "cam.mp4", (0, int(day[-1])))
+    assert (await run("day1")).state == "done"
+    record = (out / "cam.parquet").read_bytes()
+    refused = await run("day2")
+    assert refused.state == "failed"
+    assert "would write the same files" in refused.message
+    assert str(tmp_path / "day1" / "cam.mp4") in refused.message
+    assert (out / "cam.parquet").read_bytes() == record
+    assert (await run("day1")).state == "skipped"
+    assert (await run("day2", overwrite=True)).state == "done"
+    (tmp_path / "day2" / "cam.mp4").rename(tmp_path / "day2" / "gone.avi")  # moved away
+    assert (await run("day1")).state == "done"
+
+
+async def test_fewer_frames_replace_no_more_of_them_unasked(folder: Path) -> None:
+    first = await analyze(CountingAnalyzer(), folder)
+    records = {path: path.read_bytes() for path in (folder / "out").glob("*.parquet")}
+    assert len(records) == 3
+    again = CountingAnalyzer()
+    few = RequestOptions(frame_limit=4)
+    refused = await analyze(again, folder, options=few)
+    assert again.analyzed == ["bad.mp4"]  # of which no results are there
+    for before, report in zip(first, refused, strict=True):
+        if before.state == "done":
+            assert report.state == "failed"
+            assert f"{before.frames} frames of" in report.message
+            assert "would replace them by 4" in report.message
+    assert {path: path.read_bytes() for path in records} == records
+    done = await analyze(CountingAnalyzer(), folder, options=few, overwrite=True)
+    assert [(one.state, one.frames) for one in done] == [("done", 4)] * 4
+    assert {one.state for one in await analyze(CountingAnalyzer(), folder)} == {"done", "failed"}
 
 
 async def test_overwrite_analyzes_all_again(folder: Path) -> None:

@@ -161,3 +161,19 @@ def test_speeds_are_told_where_there_is_one_animal(
         assert points[f"2: {first}"] == ["100.0%", "0.900", "0.900"]
         assert "not grouped into animals" in page.text
         assert len(page.pictures) == 2
+
+
+def test_speeds_of_a_variable_rate_are_of_all_frames(results: VideoResults, tmp_path: Path) -> None:
+    times_s = np.concatenate([np.arange(20) / 30, 20 / 30 + np.arange(10) / 6])
+    xy = np.zeros((30, 1, len(results.poses[0].keypoints_xy[0, 0]), 2), np.float32)
+    xy[:20, ..., 0] = (90 * times_s[:20])[:, None, None]
+    xy[20:, ..., 0] = xy[19, 0, 0, 0] + 3 * np.arange(1, 11)[:, None, None]  # 18 px/s
+    columns = dataclasses.replace(
+        results.poses[0], keypoints_xy=xy, confidence=np.ones(xy.shape[:3], np.float32)
+    )
+    varied = dataclasses.replace(
+        results, pts_ns=np.rint(times_s * 1e9).astype(np.int64), poses=(columns,)
+    )
+    _, _, mean, median, _ = Page(write_video_report(varied, tmp_path)).table("body")["center"]
+    assert float(median) == pytest.approx(90, abs=0.1)
+    assert float(mean) == pytest.approx((20 * 90 + 10 * 18) / 30, rel=0.02)

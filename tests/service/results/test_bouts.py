@@ -9,8 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from service.behavior import frames_of_bouts
+from service.bout_tracker import BoutTracker
+from service.bundle import BehaviorSpec
 from service.results import AnsweredBundle, RequestOptions, VideoResults, write_results
+from service.results.bouts import bout_rows
 from service.results.video_results import kept_bouts
+from service.values import BehaviorAnswer, BehaviorColumns, BehaviorStatus
 from training.data.boris import boris_labels, is_boris, read_boris
 
 Make = Callable[..., AnsweredBundle]
@@ -48,6 +53,71 @@ def test_a_row_tells_a_bout_after_the_bout_rule(results: VideoResults, tmp_path:
     values = results.behaviors[0].probabilities[10:16, 0]
     assert walk["Mean probability"] == pytest.approx(values.mean(), rel=1e-6)
     assert walk["Highest probability"] == pytest.approx(values.max(), rel=1e-6)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(10))
+def test_bouts_are_those_that_a_live_stream_is_told(
+    results: VideoResults, stride: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    ((bundle, found),) = results.behavior_answers()
+    assert bundle.behavior is not None
+    shown = np.repeat(random.random(30) < 0.5, random.integers(1, 8, 30))
+    shown = np.repeat(shown, stride)[: len(shown) * stride - seed % stride]
+    frames = len(shown)
+    known = random.random(frames) < 0.97
+    values = np.where(known, shown, np.nan).astype(np.float32)[:, None]
+    columns = BehaviorColumns(found.bundle, np.zeros(frames, np.uint8), values, values == 1)
+    behavior = msgspec.structs.replace(
+        bundle.behavior,
+        behaviors=("walk",),
+        thresholds=(0.5,),
+        min_bout_frames=(1 + seed % 4,),
+        stride=stride,
+    )
+    asked_for = msgspec.structs.replace(bundle, behavior=behavior)
+    recorded = replace(
+        results,
+        provenance=msgspec.structs.replace(results.provenance, bundles=(asked_for,)),
+        frame_index=np.arange(frames),
+        pts_ns=np.arange(frames) * 33_333_333,
+        status=np.zeros(frames, np.uint8),
+        poses=(),
+        behaviors=(columns,),
+    )
+    rows = bout_rows(recorded, asked_for, columns)
+    assert not any(np.isnan((row.mean_probability, row.highest_probability)).any() for row in rows)
+
+    tracker = BoutTracker(
+        BehaviorSpec(
+            behaviors=("walk",),
+            exclusive=False,
+            thresholds=(0.5,),
+            min_bout_frames=behavior.min_bout_frames,
+            frame_rate_hz=30.0,
+            flow_frames=1,
+            past_frames=1,
+            future_frames=0,
+            feature_size=4,
+            state_size=4,
+        ),
+        np.array(frames_of_bouts(behavior.min_bout_frames, stride)),
+    )
+    told = [
+        event.frame_index
+        for index in range(frames)
+        for event in tracker.add(
+            BehaviorAnswer(
+                index,
+                BehaviorStatus.OK,
+                values[index] if known[index] else None,
+                values[index] == 1 if known[index] else None,
+            )
+        )
+        if event.kind == "onset"
+    ]
+    assert [row.onset_frame for row in rows] == told
 
 
 def test_our_reader_of_boris_exports_finds_the_same_frames(

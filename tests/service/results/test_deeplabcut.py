@@ -1,6 +1,7 @@
 """Poses in DeepLabCut's files, read back as its users read them."""
 
 import os
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,36 @@ def test_what_a_killed_process_left_is_no_part_of_the_next_file(
         write_csv(results, tmp_path, stem)
     found, wanted = (tmp_path / f"{stem}{SCORER}.csv" for stem in ("x", "y"))
     assert found.read_bytes() == wanted.read_bytes()
+
+
+def test_a_table_has_no_index_which_would_hold_the_time(
+    results: VideoResults, tmp_path: Path
+) -> None:
+    write_h5(results, tmp_path, "a")
+    (path,) = tmp_path.iterdir()
+    with tables.open_file(str(path)) as file:  # the same rows would be other bytes each time
+        assert not file.root.df_with_missing.table.indexed
+
+
+@pytest.mark.parametrize("share", [0.03, 0.2, 0.7, 0.98])
+def test_a_disk_that_takes_a_part_of_a_file_is_told(
+    results: VideoResults, tmp_path: Path, share: float
+) -> None:
+    (bundle, poses), *_ = results.pose_answers()
+    table = deeplabcut.pose_table(results, bundle, poses)
+    long = pd.concat([table] * (1 + 1200 // len(table)), ignore_index=True)
+    path = tmp_path / "poses.h5"
+    deeplabcut.write_table(long, path)
+    whole = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * len(whole)), hard))
+    try:  # refused as by a full disk
+        with pytest.raises(OSError, match="the disk did not take what was written"):
+            deeplabcut.write_table(long, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_several_animals_have_the_level_of_individuals(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import InvalidRequest
+from service.jobs.planning import plan_work
 from service.results.plan import in_random_order, plan_videos
 
 
@@ -37,6 +38,21 @@ def test_an_out_folder_keeps_the_sub_folders(tmp_path: Path) -> None:
 def test_a_video_that_is_named_twice_is_planned_once(tmp_path: Path) -> None:
     touch(tmp_path, "x.mp4")
     assert len(plan_videos([tmp_path, tmp_path / "x.mp4", tmp_path])) == 1
+
+
+def test_results_of_a_link_have_its_own_name(tmp_path: Path) -> None:
+    touch(tmp_path, "annex/MD5E-s9--ab12.mp4", "annex/MD5E-s9--cd34.mp4")
+    (tmp_path / "annex" / "MD5E-s9--cd34.mp4").write_bytes(b"other")
+    (tmp_path / "day").mkdir()
+    for name, key in (("mouse1", "ab12"), ("mouse2", "cd34"), ("same", "ab12")):
+        (tmp_path / "day" / f"{name}.mp4").symlink_to(tmp_path / "annex" / f"MD5E-s9--{key}.mp4")
+    planned = plan_videos([tmp_path / "day"])
+    assert [(one.path, one.stem) for one in planned] == [
+        (tmp_path / "day" / "mouse1.mp4", "mouse1"),
+        (tmp_path / "day" / "mouse2.mp4", "mouse2"),
+    ]
+    work = plan_work([tmp_path / "day"])
+    assert not work.left_out
 
 
 def test_videos_that_differ_in_their_ending_keep_it(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from ethostream.v1.inference_service_pb2_grpc import InferenceServiceStub
 
 from clients.testdata.record import MODELS as VECTORS
 from service.config import ModelsConfig, ServerConfig, ServiceConfig
-from service.repository import EngineConfig
+from service.engine import create_engine
+from service.repository import CreateEngine, EngineConfig
 from service.server import Server
 from service.servicer.open_inference.open_inference_pb2_grpc import GRPCInferenceServiceStub
 
@@ -46,7 +47,11 @@ class Served:
 
 @contextmanager
 def serving(
-    models: Path, *names: str, server: dict[str, Any] | None = None, **sections: Any
+    models: Path,
+    *names: str,
+    server: dict[str, Any] | None = None,
+    create: CreateEngine = create_engine,
+    **sections: Any,
 ) -> Iterator[Served]:
     """Serve the bundles `names` (all where none is named) of a folder."""
     config = ServiceConfig(
@@ -57,7 +62,7 @@ def serving(
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="server under test")
     thread.start()
-    made = Server(config)
+    made = Server(config, create=create)
     try:
         asyncio.run_coroutine_threadsafe(made.start(), loop).result(TIMEOUT_S)
         with grpc.insecure_channel(f"127.0.0.1:{made.port}") as channel:

@@ -1,5 +1,6 @@
 """What cannot be answered is refused with the right status, and a message that says what to do."""
 
+import threading
 from typing import Any
 
 import grpc
@@ -93,6 +94,45 @@ def test_typed_values_above_a_byte_are_refused(strict):
     request = typed_request(POSE, FRAMES)
     request.inputs[0].contents.uint_contents[5] = 256
     refused(lambda: infer(strict, request), Status.INVALID_ARGUMENT, "256", "from 0 to 255")
+
+
+def test_typed_values_are_looked_at_after_the_limits(strict):
+    wide = typed_request(POSE, np.zeros((1, 24, 66, 1), np.uint8))
+    wide.inputs[0].contents.uint_contents[5] = 256
+    refused(lambda: infer(strict, wide), Status.RESOURCE_EXHAUSTED, "66x24 px", "limit of 64x48 px")
+
+
+def test_many_typed_values_are_looked_at_on_a_thread(vectors):
+    """While all threads are busy, such a request waits, and one with few values does not."""
+    large = typed_request(POSE, np.zeros((1, 1024, 1025, 1), np.uint8))
+    large.inputs[0].contents.uint_contents[5] = 256
+    threads, free = vectors.server._runtime.threads, threading.Event()
+    busy = [threads.submit(free.wait, TIMEOUT_S) for _ in range(threads._max_workers)]
+    try:
+        waits = vectors.open_inference.ModelInfer.future(large, timeout=TIMEOUT_S)
+        for _ in range(5):
+            infer(vectors, typed_request(POSE, FRAMES))
+        assert not waits.done()
+    finally:
+        free.set()
+    refused(waits.result, Status.INVALID_ARGUMENT, "256", "from 0 to 255")
+    assert all(one.result() for one in busy)
+
+
+def test_of_a_bug_the_status_is_told_and_nothing_of_the_server(vectors, monkeypatch):
+    def fail(*_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "/srv/mice/secret.mp4")
+
+    monkeypatch.setattr("service.servicer.open_inference.tensors.to_response", fail)
+    request = infer_request(POSE, FRAMES, id="seven")
+    with pytest.raises(grpc.RpcError) as caught:
+        infer(vectors, request)
+    (answer,) = vectors.open_inference.ModelStreamInfer(iter([request]), timeout=TIMEOUT_S)
+    for text in (caught.value.details(), answer.error_message):
+        assert "the request 'seven'; its log has the trace" in text
+        assert "secret" not in text
+    assert caught.value.code() is Status.INTERNAL
+    assert answer.error_message.startswith("INTERNAL: ")
 
 
 @pytest.mark.parametrize("model", [POSE, BEHAVIOR])

@@ -104,6 +104,15 @@ def test_what_says_nothing_is_refused(condition, message):
         to_triggers([ParseDict({"name": "t", "condition": condition}, pb2.Trigger())])
 
 
+def test_of_a_polygon_with_too_many_corners_no_more_are_read_than_tell_so():
+    message = pb2.Trigger(name="t")
+    region = message.condition.in_region
+    region.keypoint.keypoint = "nose"
+    region.polygon.corners.extend([pb2.Point(x_px=1)] * 5000)
+    (trigger,) = to_triggers([message])
+    assert trigger.condition == InRegion(NOSE, Polygon(((1.0, 0.0),) * 1001))
+
+
 def test_an_event_is_written():
     told = LiveTrigger(TriggerEvent("t", "off", 7), 123, 0.0015)
     assert from_trigger(told) == pb2.TriggerEvent(

@@ -47,6 +47,25 @@ def test_poses_are_turned_moved_and_scaled_into_the_animals_own_frame(make_track
     assert np.bincount(found.track).tolist() == [120, 120]
 
 
+def test_a_keypoint_of_the_scene_is_no_part_of_a_pose(make_track):
+    track = make_track(animals=2)
+    positions = track.keypoints_xy.copy()
+    positions[:, 0, 2], positions[:, 1, 2] = 5.0, np.nan
+    scene = replace(
+        track,
+        keypoints=("snout", "leftear", "corner", "tailbase"),
+        keypoints_xy=positions,
+        unique_keypoints=("corner",),
+        skeleton=(("snout", "corner"), ("snout", "tailbase")),
+    )
+    found = embedding.embed_poses([scene], replace(CHOICES, max_poses=240))
+    assert np.bincount(found.animal).tolist() == [120, 120]
+    np.testing.assert_allclose(
+        found.poses[:, 1], np.broadcast_to([0.8, -0.15], (240, 2)), atol=1e-3
+    )
+    assert found.tracks[0].skeleton == (("snout", "tailbase"),)
+
+
 def test_of_many_poses_as_many_as_asked_are_drawn_the_same_each_time(make_track, doubt):
     track = doubt(make_track(noise_px=1.0), slice(20), "snout")
     chosen = replace(CHOICES, max_poses=40)

@@ -88,6 +88,23 @@ def test_the_kalman_filter_fits_itself_and_comes_nearer_to_the_truth(make_track)
     assert used == replace(given, confidence_cutoff=0.3)
 
 
+def test_arima_expects_nothing_before_the_animal_comes(make_track, doubt):
+    pytest.importorskip("statsmodels", reason="run `uv sync --inexact --extra analysis`")
+    late = doubt(make_track(frames=60, noise_px=0.5), slice(20), "snout")
+    found = filter_track(late, FilterChoices(kind="arima"))
+    known = np.isfinite(found.track.keypoints_xy).all(axis=-1)[:, 0]
+    assert np.flatnonzero(~known[:, 0]).tolist() == list(range(20))
+    assert known[:, 1:].all()
+    assert (found.filled, found.missing) == (0, 20)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_track_without_frames_stays_empty(make_track, kind):
+    pytest.importorskip("statsmodels", reason="run `uv sync --inexact --extra analysis`")
+    found = filter_track(make_track(frames=0), FilterChoices(kind=kind))
+    assert (len(found.track), found.moved_px, found.missing) == (0, 0.0, 0)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_detections_are_not_filtered_as_if_they_were_animals(make_track, kind):
     several = replace(make_track(frames=20, animals=2), rows="detections")

@@ -84,3 +84,39 @@ def test_what_cannot_be_predicted_is_refused_with_a_remedy(track, doubt):
     unsure = replace(track, confidence=np.zeros_like(track.confidence))
     with pytest.raises(InvalidRequest, match="lower --cutoff"):
         forward_error(unsure, predict_ahead(unsure, 0.1, settings), 0.1, cutoff=0.5)
+
+
+def test_the_truth_is_compared_by_the_names_of_its_keypoints(track):
+    held = predict_ahead(track, 0.1, KalmanSettings())
+    expected = forward_error(track, held, 0.1, truth=track, cutoff=0.5)
+    turned = track.select(track.keypoints[::-1])
+    assert forward_error(track, held, 0.1, truth=turned, cutoff=0.5) == expected
+    some = track.select(("snout", "tailbase"))
+    part = forward_error(some, held.select(some.keypoints), 0.1, truth=track, cutoff=0.5)
+    assert part.points == expected.points / 2
+    with pytest.raises(InvalidRequest, match="no keypoint 'leftear'"):
+        forward_error(track, held, 0.1, truth=some, cutoff=0.5)
+
+
+def test_the_truth_of_other_animals_is_refused(track, make_track):
+    held = predict_ahead(track, 0.1, KalmanSettings())
+    with pytest.raises(InvalidRequest, match="of 2 animals"):
+        forward_error(track, held, 0.1, truth=make_track(animals=2), cutoff=0.5)
+
+
+def test_settings_rest_on_frames_in_which_the_animal_is_there():
+    _, measured = simulated(1)
+    empty = 2000  # the camera runs before the animal is put in
+    late = replace(
+        measured,
+        frame_index=np.arange(len(measured) + empty),
+        keypoints_xy=np.concatenate(
+            [np.full((empty, 1, 4, 2), np.nan, np.float32), measured.keypoints_xy]
+        ),
+        confidence=np.concatenate(
+            [np.full((empty, 1, 4), np.nan, np.float32), measured.confidence]
+        ),
+    )
+    assert fit_settings(late) == fit_settings(measured)
+    nobody = replace(measured, confidence=np.zeros_like(measured.confidence))
+    assert fit_settings(nobody) == KalmanSettings()

@@ -94,6 +94,24 @@ def test_the_worst_frames_are_apart(track, doubt):
     judged = judge_track(doubt(track, slice(40, 80), "snout", 0.1))
     worst = worst_frames(judged, 3, 15)
     assert worst == [40, 55, 70]
+    assert worst_frames(judged, 0, 15) == []
+
+
+def test_a_keypoint_of_the_scene_makes_no_frame_unsure(make_track):
+    track = make_track(animals=2)
+    positions, confidence = track.keypoints_xy.copy(), track.confidence.copy()
+    positions[:, 1, 2], confidence[:, 1, 2] = np.nan, np.nan
+    confidence[:, :, [0, 1, 3]] = 1.0
+    confidence[:, 0, 2] = 1.0
+    scene = replace(
+        track,
+        keypoints=("snout", "leftear", "corner", "tailbase"),
+        keypoints_xy=positions,
+        confidence=confidence,
+        unique_keypoints=("corner",),
+        skeleton=(),
+    )
+    assert judge_track(scene).badness.max() == 0
 
 
 def test_every_animal_counts(make_track, move):

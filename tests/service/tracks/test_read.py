@@ -55,6 +55,22 @@ def test_a_track_is_read_as_it_was_written(holed, tmp_path, ending):
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".h5", ".csv"])
+@pytest.mark.parametrize("empty", [[0], [0, 1], [19], list(range(20))])
+@pytest.mark.parametrize("animals", [1, 2])
+def test_frames_without_any_keypoint_are_rows_wherever_they_are(
+    make_track, tmp_path, ending, empty, animals
+):
+    track = make_track(frames=20, animals=animals)
+    positions, confidence = track.keypoints_xy.copy(), track.confidence.copy()
+    positions[empty], confidence[empty] = np.nan, np.nan
+    holed = replace(track, keypoints_xy=positions, confidence=confidence)
+    paths = write_tracks(holed, tmp_path / "walk")
+    found = read_tracks(next(one for one in paths if one.suffix == ending))
+    np.testing.assert_array_equal(found.frame_index, holed.frame_index)
+    np.testing.assert_allclose(found.keypoints_xy, holed.keypoints_xy, atol=1e-3)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".h5", ".csv"])
 def test_one_animal_has_no_level_of_animals(track, tmp_path, ending):
     paths = write_tracks(track, tmp_path / "walk")
     path = next(one for one in paths if one.suffix == ending)
@@ -170,6 +186,17 @@ def write_text(path: Path, text: str) -> Path:
 def test_files_that_hold_no_predictions_are_named_with_a_remedy(tmp_path, name, content, message):
     with pytest.raises(InvalidRequest, match=message):
         read_tracks(write_text(tmp_path / name, content))
+
+
+def test_a_csv_is_read_with_the_mark_of_a_spreadsheet_and_names_that_look_missing(tmp_path):
+    head = "scorer,h,h,h,h,h,h\nbodyparts,NA,NA,NA,None,None,None\n"
+    text = head + "coords,x,y,likelihood,x,y,likelihood\n0,1,2,1,3,4,0.5\n1,,,,5,6,0.5\n"
+    path = tmp_path / "a.csv"
+    path.write_text(text, encoding="utf-8-sig")
+    found = read_tracks(path)
+    assert found.keypoints == ("NA", "None")
+    np.testing.assert_array_equal(found.keypoints_xy[0, 0], [[1, 2], [3, 4]])
+    assert np.isnan(found.keypoints_xy[1, 0, 0]).all()
 
 
 def test_a_missing_file_and_a_table_of_something_else_are_named(tmp_path):

@@ -20,7 +20,8 @@ from service.results import (
     read_results,
     write_results,
 )
-from service.tracks import Track, read_tracks
+from service.tracks import Track, read_tracks, write_tracks
+from service.tracks.kinematics import measure_kinematics
 from service.values import FrameStatus, PoseColumns, VideoInfo
 
 
@@ -152,3 +153,29 @@ def test_of_several_models_in_a_record_one_must_be_named(make_track, tmp_path):
     found = read_tracks(record, "rat")
     assert found.model == "rat@2"
     np.testing.assert_array_equal(found.keypoints_xy, poses.keypoints_xy + 1)
+
+
+def test_a_recording_of_a_variable_rate_keeps_its_times(make_track, tmp_path):
+    """A camera that halves its rate in poor light, over an animal that goes 90 px/s."""
+    times_s = np.concatenate([np.arange(20) / 30, 20 / 30 + np.arange(20) / 15])
+    track = make_track(frames=40)
+    positions = np.zeros_like(track.keypoints_xy)
+    positions[..., 0] = (90 * times_s)[:, None, None]
+    positions += np.arange(4)[:, None]
+    results = read_results(analyzed(replace(track, keypoints_xy=positions), tmp_path)[0])
+    varied = replace(results, pts_ns=np.rint(times_s * 1e9).astype(np.int64))
+    found = read_tracks(write_results(varied, tmp_path, [], stem="varied")[0])
+    np.testing.assert_allclose(found.times_s, times_s, atol=1e-6)
+    np.testing.assert_allclose(measure_kinematics(found).speed_px_s, 90, rtol=1e-4)
+    (path,) = write_tracks(found, tmp_path / "stored", ["parquet"])
+    np.testing.assert_array_equal(read_tracks(path).times_s, found.times_s)
+
+
+def test_times_that_a_container_rounded_are_those_of_the_frame_rate(make_track, tmp_path):
+    results = read_results(analyzed(make_track(frames=40), tmp_path)[0])
+    rounded_ms = np.rint(1e3 * np.arange(40) / 30).astype(np.int64)
+    repeated = np.maximum(0, np.arange(40) - 1) * 66_000_000
+    for pts_ns in (rounded_ms * 1_000_000, repeated):
+        changed = replace(results, pts_ns=pts_ns)
+        found = read_tracks(write_results(changed, tmp_path, [], stem="even")[0])
+        np.testing.assert_array_equal(found.times_s, np.arange(40) / 30)

@@ -1,5 +1,8 @@
 """Triggers switch on the frame that decides, and never on what is not known."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -86,6 +89,30 @@ def test_a_keypoint_enters_and_leaves_a_region_whose_edge_belongs_to_it():
     assert switches(InRegion(NOSE, circle), way) == ["on 2", "off 5"]
 
 
+class Corners(Sequence[tuple[float, float]]):
+    """Those of a wheel of 1000 spokes, which counts how often each is read."""
+
+    def __init__(self) -> None:
+        angles = np.linspace(0, 2 * np.pi, 1000, endpoint=False)
+        self._xy = [(20 + 10 * np.cos(one), 20 + 10 * np.sin(one)) for one in angles]
+        self.reads = [0] * len(self._xy)
+
+    def __len__(self) -> int:
+        return len(self._xy)
+
+    def __getitem__(self, index: int) -> tuple[float, float]:  # type: ignore[override]
+        self.reads[index] += 1
+        return self._xy[index]
+
+
+def test_the_corners_of_a_polygon_are_read_before_the_frames_come_not_with_each():
+    way = [poses((x, 20)) for x in (5, 9.9, 11, 20, 29, 30.1, 5)]
+    few, many = Corners(), Corners()
+    assert switches(InRegion(NOSE, Polygon(few)), way[:2]) == []
+    assert switches(InRegion(NOSE, Polygon(many)), way) == ["on 2", "off 5"]
+    assert many.reads == few.reads
+
+
 def test_the_distance_of_two_keypoints():
     way = [poses((0, 0), (3, 4 * step)) for step in range(4)]
     assert switches(Distance(NOSE, NECK, ValueRange(at_least=5, at_most=9)), way) == [
@@ -110,6 +137,31 @@ def test_speed_counts_from_where_a_keypoint_was_last_found():
     assert switches(MOVING, way) == ["on 2", "off 3"]
     way[2] = None  # 12 px in three frames: 40 px/s
     assert switches(MOVING, way) == []
+
+
+@pytest.mark.parametrize("pictures", [1, 3, 10])
+def test_the_pictures_of_one_chunk_have_one_time_and_make_no_speed_wrong(pictures):
+    def told(least: float) -> list[str]:
+        fast = Speed(NOSE, ValueRange(at_least=least))
+        watch = TriggerWatch([Trigger(name="t", condition=fast)], (POSE,))
+        events = []
+        for index in range(2 * pictures):  # 3 px a picture at 30 pictures/s: 90 px/s
+            watch.begin(index, index // pictures * pictures / 30)
+            events += watch.tell(index, POSE.loaded.key, poses((3 * index, 0)))
+        return [f"{one.kind} {one.frame_index}" for one in events]
+
+    assert told(89)[:1] == [f"on {pictures}"]
+    assert told(91) == []
+
+
+def test_speed_goes_on_where_a_clock_was_set_back():
+    watch = TriggerWatch([Trigger(name="t", condition=MOVING)], (POSE,))
+    times_s = (100.0, 100.1, 5.0, 5.1)
+    events = []
+    for index, time_s in enumerate(times_s):
+        watch.begin(index, time_s)
+        events += watch.tell(index, POSE.loaded.key, poses((10 * index, 0)))
+    assert [(one.kind, one.frame_index) for one in events] == [("on", 1), ("off", 2), ("on", 3)]
 
 
 def test_a_keypoint_below_its_confidence_is_not_known():
@@ -195,8 +247,13 @@ def test_triggers_switch_each_for_itself():
         ),
         (InRegion(Keypoint(name="nose", min_confidence=60), SQUARE), "min_confidence is 60"),
         (InRegion(NOSE, Polygon(((0, 0), (1, 1)))), "2 corners; give 3"),
+        (InRegion(NOSE, Polygon(((0, 0),) * 1001)), "more than 1000 corners; give 1000 at most"),
         (InRegion(NOSE, Circle(x_px=0, y_px=0, radius_px=0)), "radius of 0 px"),
+        (InRegion(NOSE, Circle(x_px=math.nan, y_px=0, radius_px=9)), r"at \(nan, 0\) has no place"),
+        (InRegion(NOSE, Polygon(((0, 0), (9, 0), (9, math.nan)))), "corner that is no place"),
         (Distance(NOSE, NECK, ValueRange()), "no limit"),
+        (Speed(NOSE, ValueRange(at_least=math.nan)), "from nan to None"),
+        (Speed(NOSE, ValueRange(at_least=1, at_most=math.nan)), "from 1 to nan"),
         (Speed(NOSE, ValueRange(at_least=5, at_most=4)), "from 5 to 4 is empty"),
         (Probability(behavior="sit", probability=ValueRange(at_least=0.5)), "no behavior 'sit'"),
         (AllOf(()), "empty; give at least one"),

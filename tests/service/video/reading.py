@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from service.errors import InvalidVideo
-from service.values import FrameStatus
-from service.video import DecodeWorkers
+from service.values import FrameStatus, VideoFrame
+from service.video import ChunkDecoder, DecodeWorkers
 from service.video.ladder import (
     DALI_CPU_CODECS,
     Wanted,
@@ -57,6 +57,20 @@ class Decoder:
 def see(video: VideoFile, first_frame: int = 0, frame_limit: int | None = None) -> list[SeenFrame]:
     """Read an open file in this process."""
     return _see_rows(video, video.rows(first_frame, frame_limit))
+
+
+async def decode_stream(
+    decoder: ChunkDecoder, data: bytes, chunk_bytes: int
+) -> tuple[list[VideoFrame], int]:
+    """Feed a stream in pieces, with their places for times; return frames and corrupt packets."""
+    frames: list[VideoFrame] = []
+    corrupt = 0
+    for start in range(0, len(data), chunk_bytes):
+        decoded = await decoder.feed(data[start : start + chunk_bytes], pts_ns=start)
+        frames += decoded.frames
+        corrupt += decoded.packets_corrupt
+    decoded = await decoder.flush()
+    return frames + decoded.frames, corrupt + decoded.packets_corrupt
 
 
 def see_shared(

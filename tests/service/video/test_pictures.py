@@ -1,16 +1,19 @@
 """Folders of pictures are read as videos, in natural order; damage costs one frame."""
 
 import asyncio
+import struct
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from service.errors import InvalidVideo
 from service.values import FrameStatus
 from service.video import DecodeWorkers
 from service.video.pictures import PictureList, PictureReader, natural_key
+from service.video.tiff import count_pages
 
 
 def write(path: Path, value: int, *, size: tuple[int, int] = (40, 30), bits: int = 8) -> Path:
@@ -39,6 +42,42 @@ def test_all_kinds_of_files_are_read_as_8_bit_rgb(tmp_path: Path) -> None:
         assert frame.pixels.shape == (30, 40, 3)
         assert frame.pixels.dtype == np.uint8
         assert abs(float(frame.pixels.mean()) - 90) < 2
+
+
+def write_pages(path: Path, pages: int, *, has_preview: bool = False, is_big: bool = False) -> Path:
+    images = [Image.new("RGB", (40, 30), (90, 90, 90)) for _ in range(pages)]
+    if has_preview:
+        images.append(Image.new("RGB", (20, 15)))
+        images[-1].encoderinfo = {"tiffinfo": {254: 1}}
+    images[0].save(path, save_all=True, append_images=images[1:], big_tiff=is_big)
+    return path
+
+
+@pytest.mark.parametrize("is_big", [False, True])
+def test_a_file_of_several_pages_is_not_taken_for_its_first(tmp_path: Path, is_big: bool) -> None:
+    files = [
+        write_pages(tmp_path / "one.tif", 1, is_big=is_big),
+        write_pages(tmp_path / "stack.tif", 3, is_big=is_big),
+        write_pages(tmp_path / "preview.tif", 1, has_preview=True, is_big=is_big),
+    ]
+    one, stack, preview = PictureReader(files).frames()
+    assert (one.status, preview.status) == (FrameStatus.OK, FrameStatus.OK)
+    assert stack.status is FrameStatus.CORRUPT
+    assert "(stack.tif): it holds 3 pages" in stack.reason
+    with pytest.raises(InvalidVideo, match=r"stack\.tif.* save each page as a file"):
+        PictureReader(files[1:2])
+
+
+@pytest.mark.parametrize("order", [b"II*\0", b"MM\0*", b"II+\0"])
+def test_a_damaged_list_of_pages_ends(order: bytes) -> None:
+    assert count_pages(order + b"\xff" * 40) == 0
+    assert count_pages(order) == 0
+    assert count_pages(b"\x89PNG") == 0
+
+
+def test_a_list_of_pages_that_leads_back_ends() -> None:
+    number = struct.Struct("<I").pack
+    assert count_pages(b"II*\0" + number(8) + b"\0\0" + number(8)) == 1
 
 
 async def test_pictures_of_another_size_do_not_write_over_each_other(tmp_path: Path) -> None:

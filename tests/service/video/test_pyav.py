@@ -1,4 +1,5 @@
 import shutil
+import struct
 from collections import Counter
 from fractions import Fraction
 from itertools import pairwise
@@ -12,6 +13,7 @@ from service.errors import FrameTooLarge, InvalidVideo, VideoNotFound
 from service.values import FrameStatus
 from service.video import VideoLimits
 from service.video.packets import EMPTY, NO_TIME, PacketIndex
+from service.video.pixels import is_mirrored
 from service.video.pyav import VideoFile
 
 OK, CORRUPT, MISSING = FrameStatus.OK, FrameStatus.CORRUPT, FrameStatus.MISSING
@@ -163,6 +165,30 @@ def test_rotation_of_the_container_is_applied(tmp_path, make_video, angle):
     assert (video.info.height_px, video.info.width_px) == video.shape[:2]
     assert picture.rotation % 360 == angle % 360
     assert np.array_equal(out, np.rot90(expected, picture.rotation // 90))
+
+
+@pytest.mark.parametrize("mirror", [(-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0)])
+def test_a_video_that_is_shown_mirrored_is_refused(tmp_path, make_video, mirror):
+    plain = make_video(tmp_path / "plain.mp4", frames=3)
+    data = plain.read_bytes()
+    a, b, c, d = (struct.pack(">i", one << 16) for one in mirror)
+    straight = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    mirrored = b"".join((a, b, bytes(4), c, d, bytes(12), straight[-4:]))
+    track = data.index(b"tkhd")
+    head, rest = data[:track], data[track:]
+    path = tmp_path / "mirrored.mp4"
+    path.write_bytes(head + rest.replace(straight, mirrored, 1))
+    with pytest.raises(InvalidVideo, match=r"mirrored\.mp4 asks to be shown mirrored"):
+        VideoFile(path)
+
+
+def test_a_picture_whose_side_data_has_no_name_is_not_mirrored():
+    class Picture:
+        @property
+        def side_data(self):
+            raise ValueError("29 is not a valid Type")
+
+    assert not is_mirrored(Picture())
 
 
 def test_pixels_that_are_not_square_stay_as_they_are_stored(tmp_path, make_video):

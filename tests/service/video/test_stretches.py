@@ -12,7 +12,7 @@ from service.video.stretches import plan_stretches, refuse_index
 
 
 def _index(pts: list[int], keys: list[int], *, flags: dict[int, int] | None = None) -> PacketIndex:
-    bits = np.zeros(len(pts), np.uint8)
+    bits = np.zeros(len(pts), np.uint16)
     bits[keys] = KEY
     for place, flag in (flags or {}).items():
         bits[place] |= flag
@@ -61,7 +61,7 @@ def test_files_whose_packets_do_not_tell_the_frames_are_refused(index, reason):
 
 def test_a_file_without_times_is_refused():
     times = np.full(3, NO_TIME)
-    index = PacketIndex(times, np.full(3, KEY, np.uint8), np.arange(3), False, 0)
+    index = PacketIndex(times, np.full(3, KEY, np.uint16), np.arange(3), False, 0)
     assert "no times" in refuse_index(index)
 
 

@@ -1,5 +1,6 @@
 """Edited videos hold the frames that were asked for; each frame of the source shows its number."""
 
+import math
 from pathlib import Path
 
 import av
@@ -130,7 +131,16 @@ def test_a_part_that_the_video_does_not_have_is_refused_and_leaves_no_file(
 
 @pytest.mark.parametrize(
     "values",
-    [{"start_s": 2.0, "stop_s": 1.0}, {"start_frame": -1}, {"quality": 60}, {"width_px": 4}],
+    [
+        {"start_s": 2.0, "stop_s": 1.0},
+        {"start_frame": -1},
+        {"quality": 60},
+        {"width_px": 4},
+        {"start_s": math.nan},
+        {"stop_s": math.nan},
+        {"frame_rate_hz": math.nan},
+        {"frame_rate_hz": math.inf},
+    ],
 )
 def test_a_setting_out_of_range_is_refused(values: dict[str, float]) -> None:
     with pytest.raises(InvalidRequest):

@@ -100,6 +100,31 @@ async def test_one_dropped_frame_is_a_gap_at_any_rate(
         assert not packets.is_variable_rate
 
 
+@pytest.mark.parametrize(
+    ("ticks", "steps_ms"),
+    [([n // 2 * 5 + n % 2 * 2 for n in range(41)], (20, 30)), ([0, 1, 100], (10, 990))],
+    ids=["2:3 pulldown", "three frames"],
+)
+async def test_a_rate_without_a_usual_step_is_variable(
+    workers: DecodeWorkers, tmp_path: Path, ticks: list[int], steps_ms: tuple[int, int]
+) -> None:
+    path = write_video(
+        tmp_path / "a.mp4",
+        frames=len(ticks),
+        pts=ticks,
+        tick_s=Fraction(1, 100),
+        options={"bf": "0"},
+    )
+    truth = await verify_video(path, workers)
+    assert truth.is_complete
+    packets = truth.packets
+    assert (packets.shortest_step_ns, packets.longest_step_ns) == pytest.approx(
+        [step * 1e6 for step in steps_ms], abs=1e3
+    )
+    assert packets.usual_step_ns == pytest.approx(steps_ms[0] * 1e6, abs=1e3)
+    assert packets.uneven_steps == len(ticks) // 2
+
+
 async def test_px_that_are_not_square_are_told(workers: DecodeWorkers, tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", options={"x264-params": "sar=4/3"})
     assert (
@@ -135,7 +160,21 @@ async def test_a_cut_off_file_is_not_complete(workers: DecodeWorkers, tmp_path: 
     truth = await verify_video(whole, workers)
     assert not truth.is_complete
     assert truth.packets.missing == truth.decoded.missing > 0
+    assert truth.packets.frames == 40 - truth.packets.missing
     assert truth.decoded.frames == truth.container.frames == 40
+
+
+async def test_a_cut_off_file_that_lists_no_frames_is_not_complete(
+    workers: DecodeWorkers, tmp_path: Path
+) -> None:
+    path = write_video(tmp_path / "a.mkv", frames=120, options={"bf": "0", "g": "10"})
+    assert (await verify_video(path, workers)).is_complete
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    truth = await verify_video(path, workers)
+    assert not truth.is_complete
+    assert truth.decoded.missing == 0
+    (note,) = truth.notes
+    assert note.startswith("the file is cut off: the container claims 4 s, its frames take ")
 
 
 async def test_a_file_that_cannot_be_opened_is_an_error(

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from training.behavior.losses import BehaviorLoss, starting_bias
 
@@ -29,6 +30,15 @@ def test_what_is_right_and_sure_costs_next_to_nothing() -> None:
     good, unsure, bad = (loss(torch.full((1, 1), x), label).item() for x in (3.0, 0.0, -3.0))
     assert good < 0.05 * bad
     assert good < unsure < bad
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_logits_gathered_on_the_host_meet_the_weights_of_a_gpu(exclusive: bool) -> None:
+    with FakeTensorMode():  # minds devices, and needs none
+        loss = BehaviorLoss(np.array([5, 5]), 10, exclusive=exclusive)
+        loss.weights = torch.ones(2, device="cuda")
+        found = loss(torch.zeros(4, 2), torch.zeros(4, 2, dtype=torch.int8))
+    assert found.device.type == "cpu"
 
 
 @pytest.mark.parametrize("exclusive", [True, False])

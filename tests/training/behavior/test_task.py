@@ -49,7 +49,6 @@ def test_a_curriculum_trains_the_pixels_then_the_flows_then_both(
         exclusive=True,
         learning_rate=1e-3,
         weight_decay=0.0,
-        total_steps=10,
     )
     monkeypatch.setattr(FeatureTask, "current_epoch", epoch)
     monkeypatch.setattr(task, "log", lambda *_, **__: None)

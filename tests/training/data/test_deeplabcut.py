@@ -139,6 +139,26 @@ def test_left_and_right_are_paired_by_name() -> None:
     assert left_right_pairs(names) == (("leftear", "rightear"), ("LeftPaw", "RightPaw"))
 
 
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("pawL", "pawR"),
+        ("L_paw", "R_paw"),
+        ("LEFT_PAW", "RIGHT_PAW"),
+        ("lpaw", "rpaw"),
+        ("paw_l_1", "paw_r_1"),
+        ("hind-L2", "hind-R2"),
+    ],
+)
+def test_left_and_right_are_told_in_many_ways(left: str, right: str) -> None:
+    assert left_right_pairs(("tail", right, "nail", left, "lefthip")) == ((left, right),)
+
+
+def test_no_keypoint_is_in_two_pairs() -> None:
+    pairs = left_right_pairs(("ll", "lr", "rl", "rr"))
+    assert sorted(name for pair in pairs for name in pair) == ["ll", "lr", "rl", "rr"]
+
+
 @pytest.mark.real_data
 def test_a_project_with_missing_points_and_two_picture_sizes_is_read(shared_data: Path) -> None:
     project = read_project(shared_data / "dlc-reaching" / "Reaching-Mackenzie-2018-08-30")

@@ -1,12 +1,17 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
 from service.errors import InvalidRequest, VideoNotFound
+from service.tracks import Track, write_tracks
 from training.data.deeplabcut_config import read_config
 from training.outliers.mine import mine_outliers
 from training.outliers.settings import OutlierSettings, PickSettings
+
+KEYPOINTS = ("snout", "leftear", "rightear", "tailbase")
 
 
 def mine(mining, predictions, *, picking=None, video=None, **settings):
@@ -253,3 +258,32 @@ def test_broken_machine_labels_are_not_replaced(mining):
         mine(mining, mining.write_h5())
     assert (mining.folder / "machinelabels-iter2.h5").read_bytes() == b"broken"
     assert not list(mining.folder.glob("*.png"))
+
+
+def test_animals_that_change_places_in_the_predictions_keep_their_names(
+    mining, set_config, tmp_path
+):
+    set_config(
+        mining.project, Path("/elsewhere/mouse.mp4"), parts=KEYPOINTS[:3],
+        individuals=("ada", "bea"), unique=("tailbase",),
+    )  # fmt: skip
+    positions = np.repeat(mining.keypoints_xy, 2, axis=1) + np.array([[0], [9]])[..., None]
+    positions[:, 1, 3] = np.nan
+    track = Track(
+        source=tmp_path / "nowhere",
+        model="net@1",
+        keypoints=KEYPOINTS,
+        animals=2,
+        frame_rate_hz=30.0,
+        frame_index=np.arange(len(positions)),
+        keypoints_xy=positions.astype(np.float32),
+        confidence=np.repeat(mining.confidence, 2, axis=1),
+        animal_names=("bea", "ada"),
+        unique_keypoints=("tailbase",),
+    )
+    (path,) = write_tracks(track, tmp_path / "mouse_tracked", ["parquet"])
+    mine(mining, path, video=mining.video, methods=("list",), frames=(7,))
+    labels = read_labels(mining).droplevel("scorer", axis=1).iloc[0]
+    for name, animal in (("bea", 0), ("ada", 1)):
+        assert labels[name, "snout", "x"] == pytest.approx(positions[7, animal, 0, 0], rel=1e-6)
+    assert labels["single", "tailbase", "x"] == pytest.approx(positions[7, 0, 3, 0], rel=1e-6)

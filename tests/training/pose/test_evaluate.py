@@ -104,8 +104,10 @@ def test_several_animals_are_measured_whatever_the_order_of_the_rows() -> None:
 def test_a_bundle_of_one_animal_is_measured_on_frames_with_three() -> None:
     found = three_animals()
     one = PosePredictions(found.keypoints_xy[:, 1:2], found.confidence[:, 1:2], found.labelled_xy)
-    detections = summarize(one, ("snout", "tail"), 0.6)["detections"]
+    figures = summarize(one, ("snout", "tail"), 0.6)
+    detections = figures["detections"]
     assert detections["recall"] == pytest.approx(1 / 3)
+    assert figures["pck_px"]["10"] == pytest.approx(1 / 3)  # what nothing was found of is missed
     assert detections["precision"] == 1
 
 

@@ -46,6 +46,8 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
 def weights(run: Path) -> dict[str, torch.Tensor]:
     stored = torch.load(open_run(run).last_checkpoint, weights_only=True)
     assert stored["epoch"] == 5
+    groups = stored["optimizer_states"][0]["param_groups"]
+    assert [one["lr"] for one in groups] == [0.0] * len(groups)  # the schedule ended, too
     return stored["state_dict"]
 
 

@@ -24,7 +24,6 @@ class KeypointTask(ScheduledTask):
         network: what is trained.
         loss: over labelled frames.
         settings: of the training.
-        total_steps: optimizer steps of the whole training.
     """
 
     def __init__(
@@ -32,14 +31,8 @@ class KeypointTask(ScheduledTask):
         network: KeypointNetwork,
         loss: BehaviorLoss,
         settings: KeypointTraining,
-        *,
-        total_steps: int,
     ) -> None:
-        super().__init__(
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            total_steps=total_steps,
-        )
+        super().__init__(learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
         self.network = network
         self.loss = loss
         self._settings = settings
@@ -60,10 +53,8 @@ class KeypointTask(ScheduledTask):
         logits = torch.cat([one for one, _ in self._held_out])
         labels = torch.cat([one for _, one in self._held_out])
         self._held_out.clear()
-        loss = self.loss.cpu()(logits, labels)
-        self.loss.to(self.device)
         macro_f1 = best_macro_f1(logits.numpy(), labels.numpy(), self._settings)
-        self.log_dict({"heldout_loss": loss, MONITOR: macro_f1})
+        self.log_dict({"heldout_loss": self.loss(logits, labels), MONITOR: macro_f1})
 
 
 def best_macro_f1(

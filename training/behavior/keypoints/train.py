@@ -89,7 +89,6 @@ def train_keypoint_behavior(run: Run, *, resume: bool) -> Path:
         network,
         BehaviorLoss(counts, frames, exclusive=settings.exclusive),
         settings,
-        total_steps=settings.epochs * batches,
     )
     fit(
         task,

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from service.errors import InvalidConfig
+from service.results.atomic import replacing
 from training.behavior.search.space import Value
 
 Ending = Literal["whole", "early", "failed"]
@@ -41,11 +42,8 @@ def ranked(results: Sequence[TrialResult]) -> list[TrialResult]:
 
 def write_result(directory: Path, result: TrialResult) -> None:
     """Store a trial; a stored one is not trained again when the search is continued."""
-    directory.mkdir(parents=True, exist_ok=True)
-    path = _path(directory, result.trial)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_bytes(msgspec.json.encode(result) + b"\n")
-    unfinished.replace(path)
+    with replacing(_path(directory, result.trial)) as unfinished:
+        unfinished.write_bytes(msgspec.json.encode(result) + b"\n")
 
 
 def read_results(directory: Path, trials: Sequence[dict[str, Value]]) -> list[TrialResult]:

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from service.errors import InvalidConfig, NotFound
+from service.toml_files import read_toml
 
 Value = float | int | str | bool
 Settings = dict[str, Value]
@@ -94,9 +95,10 @@ def read_space(path: Path) -> Space:
     """
     if not path.is_file():
         raise NotFound(f"{path} does not exist; name a TOML file of ranges")
+    ranges = read_toml(path, dict[str, object], "the file of ranges")
     try:
-        return _ranges(msgspec.toml.decode(path.read_bytes(), type=dict[str, object]), "")
-    except msgspec.MsgspecError as error:
+        return _ranges(ranges, "")
+    except msgspec.ValidationError as error:
         raise InvalidConfig(
             f"{path} does not hold ranges: {error}; give lines such as "
             "dropout = { uniform = [0.0, 0.7] }"

@@ -47,7 +47,7 @@ struct Point {
 
 /// The inside and the edge of a closed line.
 struct Polygon {
-  /// At least three; the last one is joined to the first.
+  /// Three to 1000; the last one is joined to the first.
   std::vector<Point> corners;
 };
 

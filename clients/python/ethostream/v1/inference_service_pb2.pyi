@@ -212,7 +212,7 @@ class StreamStart(google.protobuf.message.Message):
     number is in StreamStarted.
     """
     frame_rate_hz: builtins.float
-    """Rate of the camera, frames a second; 0 = the behavior bundles' own rate."""
+    """Rate of the camera, frames a second, at most 1,000,000; 0 = the behavior bundles' own rate."""
     camera: builtins.str
     """Name of the camera for logs and metrics; need not be unique."""
     resumes_session_id: builtins.str
@@ -643,7 +643,11 @@ Global___StreamFramesResponse: typing_extensions.TypeAlias = StreamFramesRespons
 
 @typing.final
 class AnalyzeFrameRequest(google.protobuf.message.Message):
-    """One frame of a session that lives across calls."""
+    """One frame of a session that lives across calls. Calls of a session are answered one after the
+    other. One that ends early, at its deadline or because the client cancels it, costs the outcome
+    of its own frame alone: the session goes on with a greater frame_index, and what else that frame
+    is owed comes with the next answer. If it was the session's first call, the session ends.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -655,7 +659,8 @@ class AnalyzeFrameRequest(google.protobuf.message.Message):
     """Empty opens a session with `start`; otherwise the id of an earlier answer."""
     end_session: builtins.bool
     """Ends the session after this frame and flushes its behavior results. A session that is idle
-    for the server's limit ends by itself.
+    for the server's limit, counted from the end of a call, ends by itself; a server that stops
+    answers the frame in work, takes no other and ends the session.
     """
     @property
     def start(self) -> Global___StreamStart:
@@ -891,7 +896,9 @@ class AnalyzeVideoRequest(google.protobuf.message.Message):
     frames_per_chunk: builtins.int
     """Frames in a result chunk; 0 takes the server's default."""
     frame_rate_hz: builtins.float
-    """Rate to assume where the container's is wrong, frames a second; 0 = the container's."""
+    """Rate to assume where the container's is wrong, frames a second, at most 1,000,000; 0 = the
+    container's.
+    """
     resume_frame: builtins.int
     """Go on with a video that broke off: rows before this frame are there already and are not sent
     again; those from it on are the rows that the first call would have sent. 0 = from first_frame

@@ -92,18 +92,22 @@ class JobSpec(google.protobuf.message.Message):
     report: builtins.bool
     """Write a page for each video, and one for the job."""
     overwrite: builtins.bool
-    """Analyze finished videos again."""
+    """Analyze finished videos again, and replace more frames by fewer."""
     priority: builtins.int
     """Jobs with a higher number go first, at the next video; 0 is usual."""
     frame_limit: builtins.int
     """Frames of each video; 0 = all."""
     frame_rate_hz: builtins.float
-    """Rate to assume where the container's is wrong, frames a second; 0 = the container's."""
+    """Rate to assume where the container's is wrong, frames a second, at most 1,000,000; 0 = the
+    container's.
+    """
     title: builtins.str
     """What people call it; need not be unique."""
     @property
     def paths(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Files, folders (with all below them) and patterns with * and **, below the server's roots."""
+        """Files, folders (with all below them) and patterns with * and **, below the server's roots;
+        none with a part `..`.
+        """
 
     @property
     def bundles(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[ethostream.v1.bundle_pb2.BundleReference]:

@@ -63,8 +63,8 @@ class KeypointReference(google.protobuf.message.Message):
     min_confidence: builtins.float
     """Confidence in [0, 1] from which it counts as found; not set: the bundle's own."""
     predicted: builtins.bool
-    """Look at where it is expected (StreamStart.prediction) instead of where it was found; a keypoint
-    that is hidden for a moment is still expected somewhere.
+    """Look at where it is expected instead of where it was found; a keypoint that is hidden for a
+    moment is still expected somewhere. Needs StreamStart.prediction: INVALID_ARGUMENT without it.
     """
     def __init__(
         self,
@@ -139,7 +139,7 @@ class Polygon(google.protobuf.message.Message):
     CORNERS_FIELD_NUMBER: builtins.int
     @property
     def corners(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Point]:
-        """At least three; the last one is joined to the first."""
+        """Three to 1000; the last one is joined to the first."""
 
     def __init__(
         self,

@@ -104,7 +104,7 @@ export type StreamStart = Message<"ethostream.v1.StreamStart"> & {
   maxFramesInFlight: number;
 
   /**
-   * Rate of the camera, frames a second; 0 = the behavior bundles' own rate.
+   * Rate of the camera, frames a second, at most 1,000,000; 0 = the behavior bundles' own rate.
    *
    * @generated from field: double frame_rate_hz = 5;
    */
@@ -664,7 +664,10 @@ export const StreamFramesResponseSchema: GenMessage<StreamFramesResponse> = /*@_
   messageDesc(file_ethostream_v1_inference_service, 12);
 
 /**
- * One frame of a session that lives across calls.
+ * One frame of a session that lives across calls. Calls of a session are answered one after the
+ * other. One that ends early, at its deadline or because the client cancels it, costs the outcome
+ * of its own frame alone: the session goes on with a greater frame_index, and what else that frame
+ * is owed comes with the next answer. If it was the session's first call, the session ends.
  *
  * @generated from message ethostream.v1.AnalyzeFrameRequest
  */
@@ -692,7 +695,8 @@ export type AnalyzeFrameRequest = Message<"ethostream.v1.AnalyzeFrameRequest"> &
 
   /**
    * Ends the session after this frame and flushes its behavior results. A session that is idle
-   * for the server's limit ends by itself.
+   * for the server's limit, counted from the end of a call, ends by itself; a server that stops
+   * answers the frame in work, takes no other and ends the session.
    *
    * @generated from field: bool end_session = 4;
    */
@@ -1012,7 +1016,8 @@ export type AnalyzeVideoRequest = Message<"ethostream.v1.AnalyzeVideoRequest"> &
   framesPerChunk: number;
 
   /**
-   * Rate to assume where the container's is wrong, frames a second; 0 = the container's.
+   * Rate to assume where the container's is wrong, frames a second, at most 1,000,000; 0 = the
+   * container's.
    *
    * @generated from field: double frame_rate_hz = 8;
    */

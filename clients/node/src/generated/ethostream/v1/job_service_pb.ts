@@ -25,7 +25,8 @@ export const file_ethostream_v1_job_service: GenFile = /*@__PURE__*/
  */
 export type JobSpec = Message<"ethostream.v1.JobSpec"> & {
   /**
-   * Files, folders (with all below them) and patterns with * and **, below the server's roots.
+   * Files, folders (with all below them) and patterns with * and **, below the server's roots;
+   * none with a part `..`.
    *
    * @generated from field: repeated string paths = 1;
    */
@@ -76,7 +77,7 @@ export type JobSpec = Message<"ethostream.v1.JobSpec"> & {
   report: boolean;
 
   /**
-   * Analyze finished videos again.
+   * Analyze finished videos again, and replace more frames by fewer.
    *
    * @generated from field: bool overwrite = 8;
    */
@@ -111,7 +112,8 @@ export type JobSpec = Message<"ethostream.v1.JobSpec"> & {
   frameLimit: bigint;
 
   /**
-   * Rate to assume where the container's is wrong, frames a second; 0 = the container's.
+   * Rate to assume where the container's is wrong, frames a second, at most 1,000,000; 0 = the
+   * container's.
    *
    * @generated from field: double frame_rate_hz = 13;
    */

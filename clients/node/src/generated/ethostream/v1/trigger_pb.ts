@@ -49,8 +49,8 @@ export type KeypointReference = Message<"ethostream.v1.KeypointReference"> & {
   minConfidence?: number | undefined;
 
   /**
-   * Look at where it is expected (StreamStart.prediction) instead of where it was found; a keypoint
-   * that is hidden for a moment is still expected somewhere.
+   * Look at where it is expected instead of where it was found; a keypoint that is hidden for a
+   * moment is still expected somewhere. Needs StreamStart.prediction: INVALID_ARGUMENT without it.
    *
    * @generated from field: bool predicted = 5;
    */
@@ -127,7 +127,7 @@ export const PointSchema: GenMessage<Point> = /*@__PURE__*/
  */
 export type Polygon = Message<"ethostream.v1.Polygon"> & {
   /**
-   * At least three; the last one is joined to the first.
+   * Three to 1000; the last one is joined to the first.
    *
    * @generated from field: repeated ethostream.v1.Point corners = 1;
    */
