@@ -10,16 +10,19 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from service.behavior import present, probabilities
 from service.behavior_stretch import BehaviorStretch, FrameLogits, forward
 from service.bundle import BehaviorSpec
-from service.engine.device import Array
-from service.errors import FrameRateMismatch, InvalidRequest
+from service.engine.device import Array, DeviceCopies
+from service.errors import EngineFailed, FrameRateMismatch, InvalidRequest
 from service.repository import LoadedBundle
 from service.scheduler import Answer, Inputs, Scheduler, Work
 from service.values import BehaviorAnswer, BehaviorStatus
+
+log = structlog.get_logger("ethostream.behavior")
 
 
 def choose_stride(loaded: LoadedBundle, frame_rate_hz: float) -> int:
@@ -100,6 +103,7 @@ class BehaviorStream:
         self._thresholds = thresholds
         self._due = first_frame
         """Frame index of the next evaluated frame; None before the first."""
+        self._uploads = DeviceCopies() if loaded.takes_device_rows else None
         self._pixels: Array | None = None
         """The newest frame of the stretch; None before its first."""
         self._last: asyncio.Future[BehaviorAnswer] | None = None
@@ -147,7 +151,7 @@ class BehaviorStream:
             for step in range(missed):
                 self._evaluate(self._due + step * self._stride, self._pixels)
         self._due += (missed + 1) * self._stride
-        return self._evaluate(frame_index, pixels)
+        return self._evaluate(frame_index, self._place(pixels))
 
     def is_background(self, answer: BehaviorAnswer) -> bool:
         """Whether none of the behaviors is present; False where it is not known."""
@@ -179,6 +183,18 @@ class BehaviorStream:
         for answer in self._unanswered.copy():
             answer.cancel()
         self._unanswered.clear()
+
+    def _place(self, pixels: Array) -> Array:
+        """Bring a frame to the engines' GPU, once: several windows hold it."""
+        if self._uploads is None or not isinstance(pixels, np.ndarray):
+            return pixels
+        try:
+            (placed,) = self._uploads.copy([pixels])
+        except EngineFailed as error:  # the GPU's memory is full; each batch has its own for them
+            log.warning("frames go to the GPU with each window", reason=str(error))
+            self._uploads = None
+            return pixels
+        return placed
 
     def _evaluate(self, frame_index: int, pixels: Array) -> "asyncio.Future[BehaviorAnswer]":
         self._pixels = pixels

@@ -16,7 +16,7 @@ import structlog
 from numpy.typing import NDArray
 
 from service.bundle import BehaviorSpec
-from service.engine.device import Array, DeviceRows, stack
+from service.engine.device import Array, Rows, rows_of
 from service.errors import EthostreamError
 from service.scheduler import Answer, Inputs
 from service.values import BehaviorStatus
@@ -138,14 +138,15 @@ class BehaviorStretch:
             flows = [self._flow(one) for one in window[:-1]]
         else:
             flows = [self._submit_flow(frames)]
-        pixels = stack(frames) if spec.feature_input_frames > 1 else frames[spec.past_frames]
+        pixels = Rows(frames) if spec.feature_input_frames > 1 else frames[spec.past_frames]
         return self._await_features(pixels, flows)
 
     async def _await_features(
-        self, pixels: Array | DeviceRows, flows: list["asyncio.Future[Answer]"]
+        self, pixels: Array | Rows, flows: list["asyncio.Future[Answer]"]
     ) -> _Features | None:
         try:
-            joined = np.concatenate([(await flow).outputs["flows"] for flow in flows])
+            answers = [await flow for flow in flows]
+            joined = Rows([row for one in answers for row in rows_of(one.outputs["flows"])])
             answer = await self._submit("features", {"frames": pixels, "flows": joined})
         except EthostreamError as error:
             log.error("features failed", reason=str(error))
@@ -162,7 +163,7 @@ class BehaviorStretch:
 
     def _submit_flow(self, frames: list[Array]) -> "asyncio.Future[Answer]":
         try:
-            return self._submit("flow", {"frames": stack(frames)})
+            return self._submit("flow", {"frames": Rows(frames)})
         except EthostreamError as error:  # each frame whose window holds this flow fails
             failed: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
             failed.set_exception(error)
@@ -189,7 +190,7 @@ class BehaviorStretch:
         return self._classify_next(self._features[position], before, self._state)
 
     async def _classify_features(self, features: "asyncio.Task[_Features | None]") -> FrameLogits:
-        found = await asyncio.shield(features)
+        found = await _result(features)
         return FrameLogits(BehaviorStatus.OK, found.logits) if found else _FAILED
 
     async def _classify_window(
@@ -200,7 +201,7 @@ class BehaviorStretch:
         features = np.zeros((len(window), spec.feature_size), np.float32)
         valid = np.zeros(len(window), np.float32)
         for place, one in enumerate(window):
-            found = await asyncio.shield(one) if one is not None else None
+            found = await _result(one) if one is not None else None
             if found is not None:  # a frame that failed is left out for its neighbors, too
                 features[place], valid[place] = found.features, 1.0
         if not valid[spec.sequence_past_frames]:
@@ -221,7 +222,7 @@ class BehaviorStretch:
         """Classify from the state before the frame; a failure hands that state on."""
         state: NDArray[np.float32] = np.zeros(self._spec.state_size, np.float32)
         try:
-            found = await asyncio.shield(features)
+            found = await _result(features)
             if before is not None:
                 state = await before
             if found is None:
@@ -242,6 +243,11 @@ class BehaviorStretch:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+async def _result(task: "asyncio.Task[A]") -> A:
+    """Wait for a task that others wait for, too; most of a window are done long since."""
+    return task.result() if task.done() else await asyncio.shield(task)
 
 
 def forward(

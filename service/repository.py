@@ -11,14 +11,18 @@ import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from service import metrics
 from service.bundle import Bundle, Manifest, file_sha256, find_bundles, read_bundle
 from service.engine import Engine, choose_engine, create_engine, default_threads, engine_file
+from service.engine.base import DeviceEngine
+from service.engine.device import Rows
 from service.engine_names import ENGINE_CHOICES, PRECISION_CHOICES
 from service.errors import (
     BundleInvalid,
@@ -299,6 +303,8 @@ class Repository:
                     precision=precision,
                     threads=self._config.threads or default_threads(),
                 )
+                if name == "flow" and isinstance(engine, DeviceEngine) and engine.takes_device_rows:
+                    engine.keep_on_device(["flows"])  # the features are computed there, too
                 is_steady = _warm_up(engine, manifest, name, self._batch_sizes)
             except (RuntimeError, ValueError, KeyError, EngineFailed) as error:
                 raise BundleInvalid(
@@ -352,7 +358,11 @@ def _warm_up(engine: Engine, manifest: Manifest, graph: str, batch_sizes: tuple[
     for size in batch_sizes[:-1]:
         part = engine.run({name: array[:size] for name, array in rows.items()})
         is_steady &= all(
-            np.array_equal(answer, whole[name][:size], equal_nan=True)
+            np.array_equal(_on_host(answer), _on_host(whole[name][:size]), equal_nan=True)
             for name, answer in part.items()
         )
     return is_steady
+
+
+def _on_host(answer: NDArray[Any] | Rows) -> NDArray[Any]:
+    return answer.to_host() if isinstance(answer, Rows) else answer

@@ -18,12 +18,11 @@ from typing import Any
 
 import msgspec
 import structlog
-from numpy.typing import NDArray
 
 from service import metrics
 from service.engine import Engine
 from service.engine.base import DeviceEngine
-from service.engine.device import Array, DeviceRows, stack
+from service.engine.device import Array, Rows, stack
 from service.errors import EngineFailed, EthostreamError, InvalidConfig, Overloaded, ShuttingDown
 from service.graph_inputs import BATCH_SIZES
 
@@ -33,9 +32,10 @@ _WORTH_IT = 0.9
 """Share of the time that archive inputs cost in batches of their own, up to which a live batch may
 take longer for them. Where each row costs the same, it is 1, and live frames stay alone."""
 
-Sample = dict[str, NDArray[Any]]
-"""Outputs of one batch row, without the batch axis."""
-Inputs = Mapping[str, Array | DeviceRows]
+Sample = dict[str, Any]
+"""Outputs of one batch row, without the batch axis: arrays of the host, or `DeviceArray` where the
+engine keeps them on the GPU."""
+Inputs = Mapping[str, Array | Rows]
 """Inputs of one batch row: on the host, or on the GPU already for an engine there."""
 
 
@@ -335,7 +335,8 @@ def _compute(batch: Sequence[_Item], size: int) -> list[Sample]:
         name: stack([item.inputs[name] for item in rows]) for name in batch[0].inputs
     }
     outputs = graph.engine.run(stacked)
-    return [{name: array[row] for name, array in outputs.items()} for row in range(len(batch))]
+    by_name = {name: list(rows) for name, rows in outputs.items()}
+    return [{name: rows[place] for name, rows in by_name.items()} for place in range(len(batch))]
 
 
 def _fail(future: asyncio.Future[Answer], error: EthostreamError) -> None:

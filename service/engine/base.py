@@ -1,16 +1,15 @@
 """What every engine offers: one graph, loaded, that turns a batch of arrays into arrays."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.device import DeviceRows
-
 Tensors = dict[str, NDArray[np.generic]]
-DeviceTensors = dict[str, NDArray[np.generic] | DeviceRows]
-"""What engines of the GPU take as well: rows that are there already."""
+DeviceTensors = dict[str, Any]
+"""What engines of the GPU take and give as well: arrays of the host, or `Rows` that are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +63,10 @@ class DeviceEngine(Engine, Protocol):
         """False where CUDA's bindings are missing, so that it has no stream of its own."""
         ...
 
-    def run(self, inputs: Tensors | DeviceTensors) -> Tensors:
-        """See `Engine.run`; rows of the GPU are let go when it returns."""
+    def keep_on_device(self, outputs: Collection[str]) -> None:
+        """Let the named outputs of all later runs stay on the GPU, as `Rows`; before the first."""
+        ...
+
+    def run(self, inputs: Tensors | DeviceTensors) -> DeviceTensors:
+        """See `Engine.run`; rows of the GPU that are taken are let go when it returns."""
         ...

@@ -54,6 +54,17 @@ class DeviceArray:
             for place in range(count)
         ]
 
+    def copy(self, stream: Stream) -> "DeviceArray":
+        """Return a copy in memory of its own, made in the order of the stream.
+
+        Raises:
+            EngineFailed: the GPU's memory is full.
+        """
+        block = Block(self.nbytes)
+        copied = replace(self, address=block.address, ready=None, owner=block)
+        write([copied], [self], stream)
+        return copied
+
     def to_host(self) -> NDArray[np.generic]:
         """Wait until it is written, and return a copy."""
         if self.ready is not None:
@@ -67,15 +78,17 @@ Array: TypeAlias = NDArray[Any] | DeviceArray
 """On the host or on the GPU."""
 
 
-class DeviceRows:
-    """Arrays of one shape, stacked; stands where engines take an array of the host.
+class Rows:
+    """Arrays of one shape, stacked where they are copied to: on the host, on the GPU or on both.
 
-    They need not lie side by side before `gather`. A row may be a stack itself, such as the window
-    of frames that a behavior network looks at.
+    They need not lie side by side before. A row may be a stack itself, such as the window of frames
+    that a behavior network looks at.
     """
 
-    def __init__(self, rows: "Sequence[DeviceArray | DeviceRows]") -> None:
-        self._rows = tuple(rows)
+    def __init__(self, rows: "Sequence[Array | Rows]") -> None:
+        self._rows = tuple(
+            np.ascontiguousarray(one) if isinstance(one, np.ndarray) else one for one in rows
+        )
         self.dtype: np.dtype[np.generic] = self._rows[0].dtype
         self.shape: tuple[int, ...] = (len(self._rows), *self._rows[0].shape)
         assert all(one.shape == self.shape[1:] for one in self._rows), "rows of one batch are alike"
@@ -85,31 +98,56 @@ class DeviceRows:
         """Number of axes, that of the rows included."""
         return len(self.shape)
 
+    @property
+    def is_on_host(self) -> bool:
+        """Whether no row is in the GPU's memory."""
+        return all(isinstance(one, np.ndarray) for one in self._arrays())
+
     def __len__(self) -> int:
         """Rows."""
         return len(self._rows)
 
-    def __getitem__(self, part: slice) -> "DeviceRows":
+    def __iter__(self) -> "Iterator[Array | Rows]":
+        """Each row."""
+        return iter(self._rows)
+
+    def __getitem__(self, part: slice) -> "Rows":
         """Some of the rows."""
-        return DeviceRows(self._rows[part])
+        return Rows(self._rows[part])
 
     def gather(self, address: int, stream: Stream) -> None:
-        """Copy the rows one behind the other, in the order of the stream.
+        """Copy the rows into the GPU's memory one behind the other, in the order of the stream.
 
         They must be referred to until the stream has come past this.
         """
         arrays = tuple(self._arrays())
-        marks = {id(one.ready): one.ready for one in arrays}
+        marks = {id(one.ready): one.ready for one in arrays if isinstance(one, DeviceArray)}
         for ready in marks.values():
             if ready is not None:
                 stream.wait_for(ready)
         for array in arrays:
-            copy_on_device(address, array.address, array.nbytes, stream)
+            if isinstance(array, DeviceArray):
+                copy_on_device(address, array.address, array.nbytes, stream)
+            else:
+                copy_to_device(address, array, stream)
             address += array.nbytes
 
-    def _arrays(self) -> Iterator[DeviceArray]:
+    def to_host(self) -> NDArray[Any]:
+        """Copy the rows one behind the other, on the host."""
+        stacked = np.empty(self.shape, self.dtype)
+        self._fill(stacked)
+        return stacked
+
+    def _fill(self, stacked: NDArray[Any]) -> None:
+        for place, row in enumerate(self._rows):
+            if isinstance(row, Rows):
+                row._fill(stacked[place])
+            else:
+                stacked[place] = row.to_host() if isinstance(row, DeviceArray) else row
+
+    def _arrays(self) -> "Iterator[Array]":
         for row in self._rows:
-            if isinstance(row, DeviceRows):
+            if isinstance(row, Rows):
                 yield from row._arrays()
             else:
                 yield row
@@ -168,21 +206,20 @@ def write(
     for target, source in zip(targets, sources, strict=True):
         assert target.nbytes == source.nbytes, "a copy is as large as its source"
         if isinstance(source, DeviceArray):
-            DeviceRows([source]).gather(target.address, stream)
+            Rows([source]).gather(target.address, stream)
         else:
             copy_to_device(target.address, source, stream)
 
 
-def stack(
-    arrays: Sequence[Array | DeviceRows],
-) -> NDArray[Any] | DeviceRows:
-    """Stack arrays of one shape and type; where one is on the GPU, the others are brought there.
+def stack(arrays: Sequence[Array | Rows]) -> NDArray[Any] | Rows:
+    """Make a batch of arrays of one shape and type: on the host where all of it is there."""
+    (first, *others) = arrays
+    if isinstance(first, np.ndarray) and not others:
+        return np.ascontiguousarray(first[None])
+    batch = Rows(arrays)
+    return batch.to_host() if batch.is_on_host else batch
 
-    Raises:
-        EngineFailed: the GPU's memory is full.
-    """
-    on_host = [one for one in arrays if isinstance(one, np.ndarray)]
-    if len(on_host) == len(arrays):
-        return np.ascontiguousarray(on_host[0][None]) if len(arrays) == 1 else np.stack(on_host)
-    brought = iter(DeviceCopies().copy(on_host) if on_host else ())
-    return DeviceRows([next(brought) if isinstance(one, np.ndarray) else one for one in arrays])
+
+def rows_of(array: Array) -> "Sequence[Array]":
+    """Return what lies behind each number of an array's first axis, without a copy."""
+    return array.split() if isinstance(array, DeviceArray) else list(array)

@@ -1,5 +1,6 @@
 """ONNX Runtime: on the CPU, where it runs everywhere, and on a GPU through CUDA or TensorRT."""
 
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import onnxruntime as ort
 from service.engine.base import DeviceTensors, Tensors, TensorSpec
 from service.engine.cache import cache_folder
 from service.engine.cuda import Stream, find_gpu
-from service.engine.device import DeviceRows
+from service.engine.device import DeviceArray, Rows
 from service.errors import EngineFailed, EngineUnavailable
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
@@ -42,7 +43,12 @@ class OnnxRuntimeEngine:
         self.takes_device_rows = stream is not None
         self._bound = None if device == "cpu" else BoundSession(self._session, "cuda", stream)
 
-    def run(self, inputs: Tensors | DeviceTensors) -> Tensors:
+    def keep_on_device(self, outputs: Collection[str]) -> None:
+        """See `DeviceEngine.keep_on_device`."""
+        assert self._bound is not None, "a session on the processor keeps nothing on a GPU"
+        self._bound.kept = frozenset(outputs)
+
+    def run(self, inputs: Tensors | DeviceTensors) -> DeviceTensors:
         """See `Engine.run`, and `DeviceEngine.run` on a GPU."""
         try:
             if self._bound is not None:
@@ -68,9 +74,11 @@ class BoundSession:
         self._stream = stream
         self._names = [node.name for node in session.get_outputs()]
         self._bindings: dict[tuple[Any, ...], tuple[Any, dict[str, Any]]] = {}
+        self.kept: frozenset[str] = frozenset()
+        """Outputs that stay on the device, as `Rows`."""
 
     def run(self, inputs: Tensors | DeviceTensors) -> list[Any]:
-        """Return the outputs in the graph's order, each a fresh array on the host.
+        """Return the outputs in the graph's order, each a fresh array.
 
         Then the stream has come past everything, and rows of the device may be let go.
         """
@@ -81,7 +89,7 @@ class BoundSession:
             self._bindings[key] = self._bind(inputs)
         binding, values = self._bindings[key]
         for name, array in inputs.items():
-            if isinstance(array, DeviceRows):
+            if isinstance(array, Rows):
                 if self._stream is None:
                     raise EngineFailed(
                         "rows of the GPU need its stream; run `uv pip install cuda-bindings`"
@@ -89,9 +97,14 @@ class BoundSession:
                 array.gather(values[name].data_ptr(), self._stream)
             else:
                 values[name].update_inplace(np.ascontiguousarray(array))
+        for name in self.kept:  # else the memory of the batch before would be taken again
+            binding.bind_output(name, self._device)
         self._session.run_with_iobinding(binding)
-        outputs: list[Any] = binding.copy_outputs_to_cpu()
-        return outputs
+        if not self.kept:
+            outputs: list[Any] = binding.copy_outputs_to_cpu()
+            return outputs
+        found = zip(self._names, binding.get_outputs(), strict=True)
+        return [_rows(value) if name in self.kept else value.numpy() for name, value in found]
 
     def _bind(self, inputs: Tensors | DeviceTensors) -> tuple[Any, dict[str, Any]]:
         binding = self._session.io_binding()
@@ -106,6 +119,13 @@ class BoundSession:
         for name in self._names:
             binding.bind_output(name, self._device)
         return binding, values
+
+
+def _rows(value: Any) -> Rows:
+    """Describe an array that ONNX Runtime made on the device."""
+    dtype = np.dtype(_DTYPES[value.data_type()])
+    whole = DeviceArray(value.data_ptr(), tuple(value.shape()), dtype, None, value)
+    return Rows(whole.split())
 
 
 def _open_stream() -> Stream | None:

@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.engine.base import DeviceTensors, Tensors, TensorSpec
+from service.engine.device import Rows
 from service.errors import EngineFailed
 
 
@@ -52,8 +54,15 @@ def split_rows(
         yield {name: array[part] for name, array in inputs.items()}
 
 
-def joined(parts: Sequence[Tensors]) -> Tensors:
+def joined(parts: Sequence[DeviceTensors]) -> DeviceTensors:
     """Put the answers to the parts together again."""
     if len(parts) == 1:
         return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: _join([part[name] for part in parts]) for name in parts[0]}
+
+
+def _join(parts: Sequence[NDArray[np.generic] | Rows]) -> NDArray[np.generic] | Rows:
+    on_host = [one for one in parts if isinstance(one, np.ndarray)]
+    if len(on_host) == len(parts):
+        return np.concatenate(on_host)
+    return Rows([row for part in parts for row in part])

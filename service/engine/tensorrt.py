@@ -4,6 +4,7 @@ Each bucket of rows has its own execution context, buffers and CUDA graph, so th
 one copy in, one launch and one copy out on the engine's own stream.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import structlog
 
 from service.engine.base import DeviceTensors, Tensors, TensorSpec
 from service.engine.cuda import Buffer, Recording, Stream, find_gpu
-from service.engine.device import DeviceRows
+from service.engine.device import DeviceArray, Rows
 from service.engine.rows import bucket_for, check_rows, count_rows, joined, split_rows
 from service.engine.tensorrt_library import Library, load_library
 from service.errors import BundleInvalid, EngineFailed, EngineUnavailable
@@ -59,13 +60,18 @@ class TensorRtEngine:
             )
         }
 
-    def run(self, inputs: Tensors | DeviceTensors) -> Tensors:
+    def keep_on_device(self, outputs: Collection[str]) -> None:
+        """See `DeviceEngine.keep_on_device`."""
+        for bucket in self._buckets.values():
+            bucket.kept = frozenset(outputs)
+
+    def run(self, inputs: Tensors | DeviceTensors) -> DeviceTensors:
         """See `DeviceEngine.run`; numbers of rows between two buckets are filled up to the next."""
         rows = check_rows(inputs, self.inputs, self.engine)
         parts = [self._run(part) for part in split_rows(inputs, rows, max(self._buckets))]
         return joined(parts)
 
-    def _run(self, inputs: Tensors | DeviceTensors) -> Tensors:
+    def _run(self, inputs: Tensors | DeviceTensors) -> DeviceTensors:
         rows = count_rows(inputs)
         return self._buckets[bucket_for(rows, tuple(self._buckets))].run(inputs, rows)
 
@@ -99,6 +105,8 @@ class _Bucket:
         stream.wait()
         self._inputs: dict[str, Buffer] = {}
         self._outputs: dict[str, Buffer] = {}
+        self.kept: frozenset[str] = frozenset()
+        """Outputs that stay on the GPU."""
         self.rows = 0
         for spec in inputs:
             shape = tuple(engine.get_tensor_profile_shape(spec.name, profile)[2])
@@ -111,11 +119,11 @@ class _Bucket:
         for name, buffer in (*self._inputs.items(), *self._outputs.items()):
             self._context.set_tensor_address(name, buffer.address)
 
-    def run(self, inputs: Tensors | DeviceTensors, rows: int) -> Tensors:
+    def run(self, inputs: Tensors | DeviceTensors, rows: int) -> DeviceTensors:
         """Compute `rows` rows; the others of the bucket hold what was there before."""
         for name, array in inputs.items():
             buffer = self._inputs[name]
-            if isinstance(array, DeviceRows):
+            if isinstance(array, Rows):
                 array.gather(buffer.address, self._stream)
             else:
                 buffer.host[:rows] = array
@@ -124,13 +132,21 @@ class _Bucket:
             self._recording.launch()
         else:
             self._put_on_stream()
+        kept = {name: self._copy(self._outputs[name], rows) for name in self.kept}
         self._stream.wait()
-        answers: Tensors = {
-            name: buffer.host[:rows].copy() for name, buffer in self._outputs.items()
+        answers: DeviceTensors = {
+            name: kept[name] if name in kept else buffer.host[:rows].copy()
+            for name, buffer in self._outputs.items()
         }
         if self._may_record:
             self._record()
         return answers
+
+    def _copy(self, buffer: Buffer, rows: int) -> Rows:
+        """Copy what the next batch writes over, within the GPU's memory."""
+        shape, dtype = buffer.host[:rows].shape, buffer.host.dtype
+        source = DeviceArray(buffer.address, shape, dtype, None, buffer)
+        return Rows(source.copy(self._stream).split())
 
     def _record(self) -> None:
         """Record the work after a first run, which may still set up memory of the library."""
@@ -143,8 +159,9 @@ class _Bucket:
     def _put_on_stream(self) -> None:
         if not self._context.execute_async_v3(int(self._stream.handle)):
             raise EngineFailed("TensorRT could not compute a batch; its log says why")
-        for buffer in self._outputs.values():
-            buffer.download(self._stream)
+        for name, buffer in self._outputs.items():
+            if name not in self.kept:
+                buffer.download(self._stream)
 
 
 def _create_context(engine: Any, library: Library) -> Any:

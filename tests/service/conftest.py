@@ -1,7 +1,7 @@
 """Bundles on fake engines, whose answers can be worked out by hand."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from service.bundle import (
 from service.engine import Engine, FakeEngine, Tensors
 from service.engine.base import DeviceTensors
 from service.engine.cuda import Stream
-from service.engine.device import DeviceRows
+from service.engine.device import DeviceCopies, Rows
 from service.repository import LoadedBundle
 from service.scheduler import Graph, Scheduler, SchedulerConfig
 from tests.service.engine.emulated_driver import EmulatedDriver
@@ -103,16 +103,29 @@ class OnDevice:
         """Where `frames` were."""
         self.looked_at: list[np.ndarray] = []
         """Each row of `frames`."""
+        self.flows_seen: set[type] = set()
+        """Where `flows` were."""
+        self._kept: frozenset[str] = frozenset()
 
-    def run(self, inputs: DeviceTensors) -> Tensors:
+    def keep_on_device(self, outputs: Collection[str]) -> None:
+        self._kept = frozenset(outputs)
+
+    def run(self, inputs: DeviceTensors) -> DeviceTensors:
         gathered = {name: self._gathered(one) for name, one in inputs.items()}
         if "frames" in inputs:
             self.seen.add(type(inputs["frames"]))
             self.looked_at.extend(gathered["frames"])
-        return self._computes.run(gathered)
+        if "flows" in inputs:
+            self.flows_seen.add(type(inputs["flows"]))
+        found = self._computes.run(gathered)
+        return {name: self._keep(one) if name in self._kept else one for name, one in found.items()}
 
-    def _gathered(self, array: np.ndarray | DeviceRows) -> np.ndarray:
-        if not isinstance(array, DeviceRows):
+    def _keep(self, array: np.ndarray) -> Rows:
+        (kept,) = DeviceCopies().copy([array])
+        return Rows(kept.split())
+
+    def _gathered(self, array: np.ndarray | Rows) -> np.ndarray:
+        if not isinstance(array, Rows):
             return array
         buffer = np.zeros(array.shape, array.dtype)
         array.gather(buffer.ctypes.data, self._stream)

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,10 @@ from service.archive import (
     VideoStarted,
 )
 from service.config import ServiceConfig
-from service.engine.device import DeviceRows
+from service.engine import create_engine
+from service.engine.device import Rows
 from service.repository import EngineConfig, LoadedBundle, Selection
-from service.runtime import local_runtime
+from service.runtime import Runtime, local_runtime
 from service.scheduler import Graph, Scheduler
 from service.values import BehaviorStatus, FrameStatus, ResultChunk
 from service.video import DecodeWorkers
@@ -41,16 +43,19 @@ def put_on_device(*bundles: LoadedBundle) -> list[OnDevice]:
     graphs = [graph for one in bundles for graph in one.graphs.values()]
     for graph in graphs:
         graph.engine = OnDevice(graph.engine)
+        if graph.name.endswith("/flow"):
+            graph.engine.keep_on_device(["flows"])
     return [graph.engine for graph in graphs]
 
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """By the decoder that takes it on the emulated GPU."""
+    """By the decoder that takes it."""
     folder = tmp_path_factory.mktemp("device")
     kinds = {
         "dali": ("mjpeg.avi", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
         "nvcodec": ("h264.mp4", {"options": {"bf": "3", "g": "12"}}),
+        "pyav": ("h264-too.mp4", {"options": {"bf": "3", "g": "12"}}),
     }
     return {
         decoder: write_video(folder / name, frames=FRAMES, size=(128, 96), **settings)
@@ -98,9 +103,49 @@ async def test_rows_are_those_of_frames_that_came_to_the_host(
     assert len({tuple(xy) for xy in expected["keypoints_xy"][:, 0, 0].tolist()}) > 3
     engines = put_on_device(pose_bundle, behavior)
     found = columns(await analyze(pose_bundle, behavior, decoder=decoder))
-    assert {kind for one in engines for kind in one.seen} == {DeviceRows}
+    assert {kind for one in engines for kind in one.seen | one.flows_seen} == {Rows}
+    assert any(one.flows_seen for one in engines)
     for name, values in expected.items():
         assert np.array_equal(found[name], values, equal_nan=values.dtype.kind == "f"), name
+
+
+async def test_frames_of_the_host_go_to_the_gpu_once_for_all_their_windows(
+    emulate_gpu, analyze, pose_bundle: LoadedBundle, behavior_bundle
+) -> None:
+    emulate_gpu()
+    behavior = behavior_bundle(**CENTERED)
+    expected = columns(await analyze(pose_bundle, behavior, decoder="pyav"))
+    engines = put_on_device(behavior)
+    found = columns(await analyze(pose_bundle, behavior, decoder="pyav"))
+    assert {kind for one in engines for kind in one.seen | one.flows_seen} == {Rows}
+    for name, values in expected.items():
+        assert np.array_equal(found[name], values, equal_nan=values.dtype.kind == "f"), name
+
+
+async def test_a_loaded_bundle_keeps_its_flows_on_the_gpu(emulate_gpu, videos) -> None:
+    """The shipped bundle's own graphs, in ONNX Runtime behind the emulated memory."""
+    emulate_gpu()
+    engines: dict[str, OnDevice] = {}
+    names = ["openfield-mouse", "openfield-activity"]
+
+    def create(graph: Path, **settings: Any) -> OnDevice:
+        engines[graph.stem] = OnDevice(create_engine(graph, **settings))
+        return engines[graph.stem]
+
+    config = ServiceConfig(engine=EngineConfig(engine="onnxruntime"))
+    found = []
+    for how in (create, create_engine):
+        runtime = Runtime(REPOSITORY / "deploy" / "models", config, create=how)
+        await runtime.start()
+        await runtime.load(names)
+        options = VideoOptions(selections=runtime.select(names), frame_limit=30, frame_rate_hz=30.0)
+        events = [event async for event in runtime.analyze(videos["nvcodec"], options)]
+        found.append(columns([one for one in events if isinstance(one, ResultChunk)]))
+        await runtime.stop()
+    assert engines["features"].flows_seen == {Rows, np.ndarray}  # arrays came at the warm-up
+    assert engines["flow"].seen == {Rows, np.ndarray}
+    for name, values in found[1].items():
+        assert np.array_equal(found[0][name], values, equal_nan=values.dtype.kind == "f"), name
 
 
 async def test_a_bundle_on_the_cpu_brings_all_frames_to_the_host(
@@ -126,7 +171,7 @@ async def test_windows_hold_frames_of_both_where_a_worker_dies(
 
     found = columns(await analyze(pose_bundle, behavior, at_chunk=kill))
     pose, flow, *_ = engines
-    assert pose.seen == {DeviceRows, np.ndarray}
+    assert pose.seen == {Rows, np.ndarray}
     assert set(found["behavior_status"].tolist()) == {BehaviorStatus.OK}
     assert found["frame_index"].tolist() == list(range(FRAMES))
     windows = [[read_barcode(one[..., 0]) for one in window] for window in flow.looked_at]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.engine import FakeEngine
-from service.engine.device import DeviceCopies, DeviceRows
+from service.engine.device import DeviceCopies, Rows
 from service.errors import EngineFailed, InvalidConfig, Overloaded, ShuttingDown
 from service.scheduler import Graph, Sample, Scheduler, SchedulerConfig, Work, batch_size
 from tests.service.conftest import OnDevice
@@ -174,7 +174,7 @@ async def test_archive_frames_of_the_gpu_fill_a_live_batch_of_the_host_up(emulat
     answers = await asyncio.gather(live, *archive)
     assert [column_of(one) for one in answers] == [1, 4, 5, 6]
     assert answers[0].batch_size == 2
-    assert engine.seen == {DeviceRows}
+    assert engine.seen == {Rows}
 
 
 async def test_it_learns_what_batches_take():

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from service.dynamic_crop import DynamicCrop
 from service.engine import FakeEngine
-from service.engine.device import DeviceRows
+from service.engine.device import Rows
 from service.errors import FrameOutOfOrder, InvalidFrame, InvalidRequest
 from service.frames import EncodedFrame, ReadFrame
 from service.outcomes import LiveAnswer, LiveBehavior, LiveTrigger, Outcome
@@ -362,7 +362,7 @@ async def test_chunks_that_a_gpu_decodes_stay_there_up_to_the_engine(
         outcomes, _ = await run(session, frames)
         seen.append([one.poses[0][1].keypoints_xy for one in outcomes])
     assert len(seen[0]) == 20
-    assert graph.engine.seen == {DeviceRows}
+    assert graph.engine.seen == {Rows}
     assert [read_barcode(one[..., 0]) for one in graph.engine.looked_at] == list(range(20))
     np.testing.assert_array_equal(*seen)
 

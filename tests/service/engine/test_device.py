@@ -7,13 +7,17 @@ import onnxruntime as ort
 import pytest
 
 from service.engine.cuda import Stream
-from service.engine.device import DeviceArray, DeviceRows
+from service.engine.device import DeviceArray, Rows
 from service.engine.onnxruntime import BoundSession, OnnxRuntimeEngine
 from service.engine.rows import check_rows, split_rows
 from service.errors import EngineFailed
 from tests.service.engine.emulated_streams import LazyRuntime
 
 bindings = pytest.importorskip("cuda.bindings", reason="uv pip install cuda-bindings")
+
+
+SHAPE = (3, 2, 132, 176, 1)
+"""Of a batch of pairs of frames that the shipped behavior bundle takes."""
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ class Decoder:
         return DeviceArray(target.ctypes.data, target.shape, dtype, ready, self._memory)
 
 
-def gathered(rows: DeviceRows, stream: Stream, buffer: np.ndarray) -> np.ndarray:
+def gathered(rows: Rows, stream: Stream, buffer: np.ndarray) -> np.ndarray:
     rows.gather(buffer.ctypes.data, stream)
     stream.wait()
     return buffer[: len(rows)].reshape(len(rows), -1).max(axis=1)
@@ -54,7 +58,7 @@ def gathered(rows: DeviceRows, stream: Stream, buffer: np.ndarray) -> np.ndarray
 def test_an_engine_waits_for_every_row(cuda):
     decoder, stream = Decoder(cuda, 3, (4, 4)), Stream()
     buffer = np.zeros((3, 4, 4), np.uint8)
-    rows = DeviceRows([decoder.decode(slot, 10 + slot) for slot in range(3)])
+    rows = Rows([decoder.decode(slot, 10 + slot) for slot in range(3)])
     assert gathered(rows, stream, buffer).tolist() == [10, 11, 12]
 
 
@@ -62,7 +66,7 @@ def test_without_a_mark_an_engine_would_see_the_picture_before(cuda):
     """So the emulation shows a stale frame, and the test above would fail without the waiting."""
     decoder, stream = Decoder(cuda, 1, (4, 4)), Stream()
     buffer = np.zeros((1, 4, 4), np.uint8)
-    rows = DeviceRows([decoder.decode(0, 10, marks=False)])
+    rows = Rows([decoder.decode(0, 10, marks=False)])
     assert gathered(rows, stream, buffer).tolist() == [0]
 
 
@@ -70,7 +74,7 @@ def test_a_slot_may_be_written_again_when_the_engine_has_returned(cuda):
     decoder, stream = Decoder(cuda, 1, (4, 4)), Stream()
     buffer = np.zeros((1, 4, 4), np.uint8)
     for value in (3, 4, 5):
-        assert gathered(DeviceRows([decoder.decode(0, value)]), stream, buffer).tolist() == [value]
+        assert gathered(Rows([decoder.decode(0, value)]), stream, buffer).tolist() == [value]
 
 
 def test_rows_are_checked_and_cut_like_arrays(cuda, mouse):
@@ -78,10 +82,10 @@ def test_rows_are_checked_and_cut_like_arrays(cuda, mouse):
     spec = mouse.manifest.input
     shape = (spec.height_px, spec.width_px, spec.channels)
     decoder = Decoder(cuda, 5, shape)
-    inputs = {"frames": DeviceRows([decoder.decode(slot, slot) for slot in range(5)])}
+    inputs = {"frames": Rows([decoder.decode(slot, slot) for slot in range(5)])}
     assert check_rows(inputs, engine.inputs, "an engine") == 5
     assert [len(part["frames"]) for part in split_rows(inputs, 5, 2)] == [2, 2, 1]
-    small = {"frames": DeviceRows([Decoder(cuda, 1, (8, 8, 1)).decode(0, 0)])}
+    small = {"frames": Rows([Decoder(cuda, 1, (8, 8, 1)).decode(0, 0)])}
     with pytest.raises(EngineFailed, match=r"was given uint8 \(1, 8, 8, 1\)"):
         check_rows(small, engine.inputs, "an engine")
 
@@ -112,11 +116,25 @@ def test_a_session_computes_on_rows_of_the_device_what_it_computes_on_those_of_t
 
     bound._session = InOrder()
     for values in ((40, 90), (90, 40), (7, 200)):
-        rows = DeviceRows([decoder.decode(slot, value) for slot, value in enumerate(values)])
+        rows = Rows([decoder.decode(slot, value) for slot, value in enumerate(values)])
         (found,) = bound.run({"frames": rows})
         frames = np.stack([np.full(shape, value, np.uint8) for value in values])
         (wanted,) = session.run(None, {"frames": frames})
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_what_a_session_keeps_on_the_device_is_not_overwritten_by_the_next_batch(cuda, activity):
+    session = ort.InferenceSession(
+        str(activity.graph_path("flow")), providers=["CPUExecutionProvider"]
+    )
+    bound = BoundSession(session, "cpu", Stream())
+    bound.kept = frozenset(["flows"])
+    batches = [np.random.default_rng(one).integers(0, 256, SHAPE, np.uint8) for one in range(4)]
+    kept = [bound.run({"frames": frames})[0] for frames in batches]
+    for frames, found in zip(batches, kept, strict=True):
+        assert all(isinstance(one, DeviceArray) for one in found)
+        (wanted,) = session.run(None, {"frames": frames})
+        np.testing.assert_array_equal(found.to_host(), wanted)
 
 
 def test_a_row_comes_back_to_the_host_as_it_was_written(cuda):
@@ -133,7 +151,7 @@ def test_a_session_without_a_stream_refuses_rows_of_the_device(cuda, mouse):
     spec = mouse.manifest.input
     decoder = Decoder(cuda, 1, (spec.height_px, spec.width_px, spec.channels))
     with pytest.raises(EngineFailed, match="need its stream"):
-        BoundSession(session, "cpu").run({"frames": DeviceRows([decoder.decode(0, 1)])})
+        BoundSession(session, "cpu").run({"frames": Rows([decoder.decode(0, 1)])})
 
 
 @pytest.mark.needs_gpu
@@ -153,6 +171,6 @@ def test_a_gpu_computes_on_its_own_rows_what_it_computes_on_those_of_the_host(mo
             DeviceArray(buffer.address + place * size, shape[1:], frames.dtype, ready, buffer)
             for place in range(4)
         ]
-        found = engine.run({"frames": DeviceRows(rows)})["keypoints"]
+        found = engine.run({"frames": Rows(rows)})["keypoints"]
         wanted = engine.run({"frames": frames})["keypoints"]
         np.testing.assert_array_equal(found, wanted)

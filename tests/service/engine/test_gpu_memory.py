@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.engine.cuda import Stream
-from service.engine.device import Copies, DeviceArray, DeviceCopies, DeviceRows, stack, write
+from service.engine.device import Copies, DeviceArray, DeviceCopies, Rows, stack, write
 from service.engine.gpu_memory import Block, create_shared_memory, open_shared_memory
 from service.errors import EngineFailed
 
@@ -107,16 +107,25 @@ def test_a_stack_is_on_the_gpu_where_a_part_of_it_is(emulate_gpu):
     assert np.array_equal(stack(frames), np.stack(frames))
     (middle,) = DeviceCopies().copy([frames[1]])
     window = stack([frames[0], middle, frames[2]])
-    assert isinstance(window, DeviceRows)
+    assert isinstance(window, Rows)
     assert window.shape == (3, 2, 3)
     # Windows are rows of a batch themselves.
-    batch = DeviceRows([window, window])
+    batch = Rows([window, window])
     assert (batch.shape, batch.ndim, len(batch)) == ((2, 3, 2, 3), 4, 2)
     stream, buffer = Stream(), np.zeros((2, 3, 2, 3), np.uint8)
     batch.gather(buffer.ctypes.data, stream)
     stream.wait()
     assert np.array_equal(buffer, np.stack([frames, frames]))
     assert batch[1:].shape == (1, 3, 2, 3)
+    assert np.array_equal(batch.to_host(), np.stack([frames, frames]))
+
+
+def test_windows_of_the_host_are_stacked_there(emulate_gpu):
+    emulate_gpu()
+    frames = [np.full((2, 3), value, np.uint8) for value in (5, 6, 7)]
+    batch = stack([Rows(frames[:2]), Rows(frames[1:])])
+    assert isinstance(batch, np.ndarray)
+    assert np.array_equal(batch, np.stack([frames[:2], frames[1:]]))
 
 
 @pytest.mark.needs_gpu
@@ -126,6 +135,6 @@ def test_a_gpu_gives_memory_that_can_be_exported() -> None:
     pixels = np.random.default_rng(3).integers(0, 256, 3 << 20, np.uint8)
     (source,), stream = DeviceCopies().copy([pixels]), Stream()
     row = array_at(memory.address, pixels.shape, memory)
-    DeviceRows([source]).gather(row.address, stream)
+    Rows([source]).gather(row.address, stream)
     stream.wait()
     assert np.array_equal(row.to_host(), pixels)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from service.engine.cuda import Gpu
-from service.engine.device import DeviceArray, DeviceRows
+from service.engine.device import DeviceArray, Rows
 from service.engine.tensorrt import TensorRtEngine
 from service.errors import BundleInvalid, EngineFailed
 from tests.service.engine.emulated_gpu import Runtime, emulated_library
@@ -99,10 +99,26 @@ def test_rows_that_are_on_the_gpu_already_are_answered_like_those_of_the_host(pl
     for rows in (1, 3, 4, 9, 3):
         frames = np.random.default_rng(rows).integers(0, 256, (rows, 3), np.uint8)
         lying = [DeviceArray(row.ctypes.data, (3,), frames.dtype, None, frames) for row in frames]
-        doubled = engine.run({"frames": DeviceRows(lying)})["doubled"]
+        doubled = engine.run({"frames": Rows(lying)})["doubled"]
         np.testing.assert_array_equal(doubled, frames * 2.0)
         check(engine, rows)
     assert cuda.launches
+
+
+def test_what_stays_on_the_gpu_is_not_overwritten_by_the_next_batch(plan, emulate):
+    cuda = emulate()
+    engine = TensorRtEngine(plan, runtime="tensorrt", precision="fp32")
+    engine.keep_on_device(["doubled"])
+    kept = []
+    for rows in (2, 2, 3, 9, 2):  # 9: in parts
+        frames = np.random.default_rng(rows).integers(0, 256, (rows, 3), np.uint8)
+        found = engine.run({"frames": frames})["doubled"]
+        assert isinstance(found, Rows)
+        kept.append((frames, found))
+    assert cuda.launches
+    for frames, found in kept:
+        assert all(isinstance(one, DeviceArray) and one.shape == (3,) for one in found)
+        np.testing.assert_array_equal(found.to_host(), frames * 2.0)
 
 
 def test_an_engine_that_is_unloaded_gives_its_memory_back(plan, emulate):

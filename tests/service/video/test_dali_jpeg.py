@@ -11,7 +11,7 @@ import pytest
 from service.bundle import InputSpec
 from service.engine import FakeEngine
 from service.engine.cuda import Stream
-from service.engine.device import DeviceArray, DeviceRows
+from service.engine.device import DeviceArray, Rows
 from service.errors import EthostreamError, FrameDamaged, InvalidConfig
 from service.frames import EncodedFrame
 from service.preprocess import CropRegion, to_model_input
@@ -190,7 +190,7 @@ async def test_a_live_stream_s_jpegs_stay_on_the_gpu(scheduler, pose_bundle, emu
     assert [one.kind for one in outcomes] == ["result"] * len(dots)
     for outcome, dot in zip(outcomes, dots, strict=True):
         np.testing.assert_allclose(outcome.poses[0][1].keypoints_xy[0, 0], dot, atol=4)
-    assert engine.seen == {DeviceRows}
+    assert engine.seen == {Rows}
 
 
 def _colorful() -> bytes:

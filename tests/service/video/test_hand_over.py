@@ -13,7 +13,7 @@ import pytest
 
 from service.bundle import InputSpec
 from service.engine.cuda import Stream
-from service.engine.device import DeviceArray, DeviceRows
+from service.engine.device import DeviceArray, Rows
 from service.engine.onnxruntime import BoundSession, OnnxRuntimeEngine
 from service.preprocess import CropRegion
 from service.video.base import ModelInputs
@@ -88,7 +88,7 @@ def open_handing_over(path: Path, stream: Stream, device: str) -> GuardedFile:
     return GuardedFile(truth, source, stretches, made, is_required=True)
 
 
-def batches(video: GuardedFile, size: int) -> Iterator[tuple[list[int], DeviceRows]]:
+def batches(video: GuardedFile, size: int) -> Iterator[tuple[list[int], Rows]]:
     numbers, rows = [], []
     for row in video.rows():
         assert isinstance(row.picture, ModelInputs)
@@ -97,7 +97,7 @@ def batches(video: GuardedFile, size: int) -> Iterator[tuple[list[int], DeviceRo
         numbers.append(row.frame_index)
         rows.append(array)
         if len(rows) == size or row.frame_index == FRAMES - 1:
-            yield numbers, DeviceRows(rows)
+            yield numbers, Rows(rows)
             numbers, rows = [], []
 
 
