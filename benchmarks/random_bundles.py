@@ -1,6 +1,7 @@
 """Networks with random weights as bundles in fp32 and int8, for measuring speed alone."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -26,7 +27,7 @@ from service.graph_inputs import example_inputs
 from service.targets import TargetSpec
 from training.backbones import create_backbone
 from training.behavior.presets import new_features, new_flow, new_sequence
-from training.behavior.settings import Decisions
+from training.behavior.settings import Decisions, PresetName
 from training.behavior.stages import Networks
 from training.behavior.trained import behavior_spec
 from training.pose.heads import DeconvolutionHead
@@ -43,12 +44,12 @@ def random_bundle(name: str, folder: Path) -> Bundle:
     """Write a bundle into `folder` and return it.
 
     `resnet50-WxH` is DeepLabCut's pose network (output stride 16, transposed convolutions);
-    `deg_f-WxH` is the fast preset of DeepEthogram.
+    `deg_f-WxH` is the fast preset of DeepEthogram, `realtime-WxH` ours.
     """
     torch.manual_seed(1)
     network, _, size = name.partition("-")
     width_px, height_px = (int(part) for part in size.split("x"))
-    write = {"resnet50": _write_pose, "deg_f": _write_behavior}[network]
+    write = _write_pose if network == "resnet50" else partial(_write_behavior, network)
     return with_all_precisions(write(name, folder, width_px, height_px), folder)
 
 
@@ -94,8 +95,10 @@ def _write_pose(name: str, folder: Path, width_px: int, height_px: int) -> Manif
     return pose_manifest(name, folder, path, width_px, height_px, keypoints=_KEYPOINTS)
 
 
-def _write_behavior(name: str, folder: Path, width_px: int, height_px: int) -> Manifest:
-    settings = preset_settings("deg_f", width_px, height_px)
+def _write_behavior(
+    preset: PresetName, name: str, folder: Path, width_px: int, height_px: int
+) -> Manifest:
+    settings = preset_settings(preset, width_px, height_px)
     flow, features = new_flow(settings).eval(), new_features(settings, None).eval()
     sequence = new_sequence(settings, features.feature_size)
     networks = Networks(flow, features, sequence.eval() if sequence else None)

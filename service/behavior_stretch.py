@@ -145,9 +145,9 @@ class BehaviorStretch:
         self, pixels: Array | Rows, flows: list["asyncio.Future[Answer]"]
     ) -> _Features | None:
         try:
-            answers = [await flow for flow in flows]
-            joined = Rows([row for one in answers for row in rows_of(one.outputs["flows"])])
-            answer = await self._submit("features", {"frames": pixels, "flows": joined})
+            found = [(await flow).outputs["flows"] for flow in flows]
+            inputs = {"frames": pixels, "flows": _one_behind_another(found)}
+            answer = await self._submit("features", inputs)
         except EthostreamError as error:
             log.error("features failed", reason=str(error))
             return None
@@ -190,7 +190,7 @@ class BehaviorStretch:
         return self._classify_next(self._features[position], before, self._state)
 
     async def _classify_features(self, features: "asyncio.Task[_Features | None]") -> FrameLogits:
-        found = await _result(features)
+        found = await asyncio.shield(features)
         return FrameLogits(BehaviorStatus.OK, found.logits) if found else _FAILED
 
     async def _classify_window(
@@ -198,14 +198,16 @@ class BehaviorStretch:
     ) -> FrameLogits:
         """Classify the frame at `sequence_past_frames` of the window."""
         spec = self._spec
-        features = np.zeros((len(window), spec.feature_size), np.float32)
-        valid = np.zeros(len(window), np.float32)
-        for place, one in enumerate(window):
-            found = await _result(one) if one is not None else None
-            if found is not None:  # a frame that failed is left out for its neighbors, too
-                features[place], valid[place] = found.features, 1.0
-        if not valid[spec.sequence_past_frames]:
+        for one in window:  # nearly all are done long since
+            if one is not None and not one.done():
+                await asyncio.shield(one)
+        found = [one.result() if one is not None else None for one in window]
+        if found[spec.sequence_past_frames] is None:
             return _FAILED
+        # A frame that failed is left out for its neighbors, too.
+        nothing = np.zeros(spec.feature_size, np.float32)
+        features = np.stack([nothing if one is None else one.features for one in found])
+        valid = np.array([one is not None for one in found], np.float32)
         try:
             answer = await self._submit("sequence", {"features": features, "valid": valid})
         except EthostreamError as error:
@@ -222,7 +224,7 @@ class BehaviorStretch:
         """Classify from the state before the frame; a failure hands that state on."""
         state: NDArray[np.float32] = np.zeros(self._spec.state_size, np.float32)
         try:
-            found = await _result(features)
+            found = await asyncio.shield(features)
             if before is not None:
                 state = await before
             if found is None:
@@ -245,9 +247,11 @@ class BehaviorStretch:
         return task
 
 
-async def _result(task: "asyncio.Task[A]") -> A:
-    """Wait for a task that others wait for, too; most of a window are done long since."""
-    return task.result() if task.done() else await asyncio.shield(task)
+def _one_behind_another(flows: list[Array]) -> Array | Rows:
+    """Return the flows of a window, of which each array holds some."""
+    if len(flows) == 1:
+        return flows[0]
+    return Rows([row for one in flows for row in rows_of(one)])
 
 
 def forward(
