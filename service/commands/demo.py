@@ -20,6 +20,7 @@ SUMMARY = "show the whole service on one recording, with the shipped bundles"
 
 _SEED = 987_654_323  # far from the seeds that the shipped bundles were trained on
 _START_S = 120.0
+_DURATION_S = 40.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +43,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[@VERSION]",
         help=f"bundle to run; repeat for several (default: {' and '.join(SHIPPED_NAMES)})",
     )
-    add("--duration", type=float, default=40.0, metavar="S", help="of the simulated recording, s")
+    add(
+        "--duration",
+        type=float,
+        metavar="S",
+        help=f"of the simulated recording, s (default: {_DURATION_S:g})",
+    )
     add("--frame-limit", type=int, default=0, metavar="N", help="frames of each VIDEO; 0: all")
     add(
         "--speed",
@@ -59,14 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Show everything; 0 where each frame was answered once and both ways agree."""
     from rich.console import Console
 
-    from service.errors import InvalidRequest, VideoNotFound
     from service.logs import configure_logs
 
-    if arguments.speed < 0 or arguments.frame_limit < 0:
-        raise InvalidRequest("--speed and --frame-limit are at least 0")
-    for video in arguments.videos:
-        if not video.is_file():
-            raise VideoNotFound(f"no file is at {video}; check the path")
+    _check(arguments)
     configure_logs("text", "error")
     with _ending_on_sigterm():
         summaries = _show(arguments, Console(stderr=True, quiet=arguments.json))
@@ -79,6 +80,24 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(one.problems for one in summaries) else 0
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    import math
+
+    from service.errors import InvalidRequest, VideoNotFound
+
+    if not (math.isfinite(arguments.speed) and arguments.speed >= 0):
+        raise InvalidRequest(f"--speed is {arguments.speed}; give a number from 0 on")
+    if arguments.frame_limit < 0:
+        raise InvalidRequest(f"--frame-limit is {arguments.frame_limit}; give a number from 0 on")
+    if arguments.videos and arguments.duration is not None:
+        raise InvalidRequest("--duration is of the simulated recording; leave it out with a VIDEO")
+    if not arguments.videos and arguments.frame_limit:
+        raise InvalidRequest("--frame-limit is of a VIDEO; shorten the simulated one by --duration")
+    for video in arguments.videos:
+        if not video.is_file():
+            raise VideoNotFound(f"no file is at {video}; check the path")
+
+
 def _show(arguments: argparse.Namespace, console: "Console") -> "list[VideoSummary]":
     import asyncio
 
@@ -87,25 +106,32 @@ def _show(arguments: argparse.Namespace, console: "Console") -> "list[VideoSumma
     from service.demo.server_process import start_server
     from service.demo.truth import read_truth
     from service.results import write_results
+    from service.results.plan import plan_videos
 
+    planned = plan_videos(arguments.videos, arguments.out) if arguments.videos else ()
     arguments.out.mkdir(parents=True, exist_ok=True)
     names = arguments.model or list(SHIPPED_NAMES)
     log = arguments.out / "server.log"
     analyzed = []
     with start_server(arguments.models, names, log=log) as server:
-        videos = arguments.videos or [_simulate(arguments.out, arguments.duration, console)]
+        if planned:
+            videos = [(one.path, one.stem) for one in planned]
+        else:
+            asked_s = arguments.duration
+            duration_s = _DURATION_S if asked_s is None else asked_s
+            simulated = _simulate(arguments.out, duration_s, console)
+            videos = [(simulated, simulated.stem)]
         with _step(console, "starting the server"):
             address = server.wait_until_serving(_START_S)
-        for video in videos:
-            limit = arguments.frame_limit if arguments.videos else 0
-            work = _analyze(address, video, names, limit, arguments.speed, console)
-            analyzed.append((video, *asyncio.run(work)))
+        for video, stem in videos:
+            work = _analyze(address, video, names, arguments.frame_limit, arguments.speed, console)
+            analyzed.append((video, stem, *asyncio.run(work)))
     # The server has ended: drawing has all cores.
     summaries = []
-    for video, live_run, live, archive, seconds in analyzed:
-        out = arguments.out / video.stem if len(analyzed) > 1 else arguments.out
+    for video, stem, live_run, live, archive, seconds in analyzed:
+        out = arguments.out / stem if len(analyzed) > 1 else arguments.out
         truth = read_truth(video)
-        files = write_results(archive, out)
+        files = write_results(archive, out, stem=stem)
         with _step(console, f"drawing {video.name}", len(archive)) as advance:
             overlay = not arguments.no_overlay
             files += draw_all(video, archive, out, truth=truth, overlay=overlay, on_frame=advance)

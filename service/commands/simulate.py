@@ -149,7 +149,7 @@ def _plan(arguments: argparse.Namespace) -> "list[tuple[str, SimulationSettings]
         name = arguments.name or f"{settings.scene}_seed{settings.seed}"
         if arguments.name and arguments.count > 1:
             name = f"{arguments.name}_{index:0{len(str(arguments.count - 1))}d}"
-        if Path(name).name != name:
+        if Path(name).name != name or name == "..":
             raise InvalidConfig(f"--name is {name!r}; give a file name without folders")
         check_codec(arguments.codec, settings)
         plan.append((name, settings))

@@ -53,7 +53,8 @@ class SimulationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         _check("frame_rate_hz", self.frame_rate_hz, 1.0, 1000.0)
         _check("animals", self.animals, 1, MAX_ANIMALS)
         _check("seed", self.seed, 0, 2**63 - 1)
-        if not (self.duration_s > 0.0 and 1 <= self.frame_count <= MAX_FRAMES):
+        # An infinite product has no round number.
+        if not (self.duration_s * self.frame_rate_hz <= MAX_FRAMES and self.frame_count >= 1):
             raise InvalidConfig(
                 f"duration_s {self.duration_s} at {self.frame_rate_hz} Hz does not give between "
                 f"1 and {MAX_FRAMES} frames; choose another duration"

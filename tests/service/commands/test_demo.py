@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from service.results import read_results
 from service.simulation import SimulationSettings, simulate, write_recording
 
 MODEL = "openfield-mouse"
@@ -85,6 +87,45 @@ def test_a_server_that_cannot_start_and_a_video_that_is_not_there_are_told(
     done = call(tmp_path / "gone.mp4", "--out", tmp_path)
     assert done.returncode == 1
     assert "no file is at" in done.stderr
+
+
+def test_videos_of_one_name_keep_their_results_apart(video: Path, tmp_path: Path) -> None:
+    twin = shutil.copy(video, tmp_path / "mine.mov")
+    first = shutil.copy(video, tmp_path / "mine.mp4")
+    options = ("--model", MODEL, "--speed", "0", "--frame-limit", "5", "--no-overlay", "--json")
+    done = call(first, twin, *options, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    for folder in ("mine.mp4", "mine.mov"):
+        results = read_results(tmp_path / "out" / folder / f"{folder}.parquet")
+        assert results.provenance.source.name == folder
+    (tmp_path / "other").mkdir()
+    done = call(first, shutil.copy(video, tmp_path / "other" / "mine.mp4"), "--out", tmp_path)
+    assert done.returncode == 1
+    assert "would write the same files" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--speed", "nan"], "--speed is nan"),
+        (["--speed", "inf"], "--speed is inf"),
+        (["--frame-limit", "-2"], "--frame-limit is -2"),
+        (["--duration", "5"], "leave it out with a VIDEO"),
+    ],
+)
+def test_options_that_cannot_be_or_do_nothing_are_refused(
+    options: list[str], message: str, tmp_path: Path
+) -> None:
+    done = call(tmp_path / "mine.mp4", *options, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_frame_limit_without_a_video_is_refused(tmp_path: Path) -> None:
+    done = call("--frame-limit", "5", "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert "--frame-limit is of a VIDEO" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -54,7 +54,12 @@ def test_help_shows_defaults_and_every_codec(capsys):
         (["--scene", "maze"], "homecage"),
         (["--count", "0"], "--count is 0"),
         (["--name", "a/b"], "without folders"),
+        (["--name", ".."], "without folders"),
         (["--rate", "-3"], "frame_rate_hz"),
+        (["--duration", "inf"], "duration_s inf"),
+        (["--duration", "1e308"], r"duration_s 1e\+308"),
+        (["--duration", "nan"], "duration_s nan"),
+        (["--duration", "-1"], r"duration_s -1\.0"),
     ],
 )
 def test_wrong_values_are_refused_before_anything_is_written(tmp_path, arguments, message):
