@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.errors import PathOutsideRoots, VideoNotFound
+from service.errors import InvalidVideo, PathOutsideRoots, VideoNotFound
 
 
 def resolve_below_roots(text: str, roots: Sequence[Path]) -> Path:
@@ -61,3 +61,21 @@ def unreachable(text: str, error: OSError) -> VideoNotFound:
     return VideoNotFound(
         f"{text!r} cannot be reached below the server's roots ({error.strerror}); check the path"
     )
+
+
+def check_name(path: Path) -> None:
+    """Refuse a path that no message and no file of results can hold.
+
+    Raises:
+        InvalidVideo: its bytes are not UTF-8: a system with another encoding named it.
+    """
+    if (shown := shown_path(path)) != str(path):
+        raise InvalidVideo(
+            f"the name of {shown} is not UTF-8, so that no result can hold it; rename it, such as "
+            "by `convmv -f latin1 -t utf8 --notest FILE`"
+        )
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as text, with escapes where its bytes are not UTF-8."""
+    return str(path).encode(errors="backslashreplace").decode()

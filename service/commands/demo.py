@@ -84,6 +84,7 @@ def _check(arguments: argparse.Namespace) -> None:
     import math
 
     from service.errors import InvalidRequest, VideoNotFound
+    from service.paths import check_name
 
     if not (math.isfinite(arguments.speed) and arguments.speed >= 0):
         raise InvalidRequest(f"--speed is {arguments.speed}; give a number from 0 on")
@@ -96,6 +97,7 @@ def _check(arguments: argparse.Namespace) -> None:
     for video in arguments.videos:
         if not video.is_file():
             raise VideoNotFound(f"no file is at {video}; check the path")
+        check_name(video.absolute())
 
 
 def _show(arguments: argparse.Namespace, console: "Console") -> "list[VideoSummary]":

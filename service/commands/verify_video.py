@@ -89,9 +89,10 @@ async def _verify_one(
     video: Path, workers: "DecodeWorkers", progress: "Progress"
 ) -> dict[str, Any]:
     from service.errors import EthostreamError
+    from service.paths import shown_path
     from service.video_tools import verify_video
 
-    bar = progress.add_task(video.name, total=None)
+    bar = progress.add_task(Path(shown_path(video)).name, total=None)
 
     def show(done: int, total: int) -> None:
         progress.update(bar, completed=done, total=total)
@@ -99,7 +100,7 @@ async def _verify_one(
     try:
         return _report(video, await verify_video(video, workers, on_frame=show))
     except (EthostreamError, OSError) as error:
-        return {"video": str(video), "state": "failed", "message": str(error)}
+        return {"video": shown_path(video), "state": "failed", "message": str(error)}
 
 
 def _report(video: Path, truth: "VideoTruth") -> dict[str, Any]:

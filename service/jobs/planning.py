@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service.bundle import file_sha256
 from service.errors import InvalidRequest, PathOutsideRoots, VideoNotFound
-from service.paths import is_below, unreachable
+from service.paths import check_name, is_below, shown_path, unreachable
 from service.results.plan import (
     JOB_REPORT,
     REPORT_ENDING,
@@ -51,9 +51,13 @@ def plan_work(paths: Sequence[Path], out: Path | None = None) -> PlannedWork:
         out: see `plan_videos`.
 
     Raises:
-        InvalidRequest: no video was found, or two would write the same files.
+        InvalidRequest: no video was found, two would write the same files, or the name of one is
+            not UTF-8.
     """
     planned = plan_videos(paths, out)
+    for one in planned:
+        for path in one.pictures or (one.path,):
+            check_name(path)
     twins = _find_twins([one for one in planned if not one.pictures])
     videos = tuple(one for one in planned if one.path not in twins)
     left_out = [
@@ -68,7 +72,7 @@ def plan_work(paths: Sequence[Path], out: Path | None = None) -> PlannedWork:
         for file in sorted(path.rglob("*")) if path.is_dir() else ():
             reason = _reason(file.relative_to(path), file, known, stems)
             if reason:
-                left_out.append(LeftOut(str(file), reason))
+                left_out.append(LeftOut(shown_path(file), reason))
     return PlannedWork(videos, tuple(left_out))
 
 

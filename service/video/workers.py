@@ -13,6 +13,7 @@ import structlog
 from service import metrics
 from service.bundle import InputSpec
 from service.errors import InvalidConfig, ShuttingDown
+from service.paths import check_name
 from service.preprocess import CropRegion
 from service.video import messages
 from service.video.base import Color, VideoLimits, VideoReader
@@ -132,7 +133,8 @@ class DecodeWorkers:
 
         Raises:
             VideoNotFound: nothing is at `path`.
-            InvalidVideo: it holds no video of which a frame can be decoded.
+            InvalidVideo: it holds no video of which a frame can be decoded, or its name is not
+                UTF-8.
             FrameTooLarge: its pictures are over the limits.
             DecoderFailed: the worker died or hung on it, now or in the iteration.
             InvalidConfig: `first_frame` is negative or `frame_limit` is not positive, or nothing
@@ -250,6 +252,7 @@ def _share(cores: int, processes: int) -> int:
 
 
 def _absolute(path: Path) -> str:
+    check_name(path)
     # The worker's own folder is the one that the server had when the worker started.
     return str(path.absolute())
 

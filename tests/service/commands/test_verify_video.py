@@ -1,6 +1,7 @@
 """`ethostream verify-video` as people call it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,16 @@ def test_one_that_is_not_complete_gives_the_exit_code(folder: Path) -> None:
     assert "MISSING: the container lists it, but the file ends before it" in done.stdout
     assert done.stdout.count("MISSING") == 1  # a stretch of frames is one line
     assert "noise.mp4 cannot be opened as a video" in done.stdout
+
+
+def test_a_name_that_is_not_utf_8_stops_no_other(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"M\xe4use.mp4")).symlink_to(folder / "field.mp4")
+    (tmp_path / "field.mp4").symlink_to(folder / "day1" / "gap.mkv")
+    done = call(".", folder=tmp_path)
+    assert done.returncode == 1
+    assert "M\\udce4use.mp4 is not UTF-8" in done.stdout
+    assert "complete" in done.stdout
+    assert not done.stderr
 
 
 def test_a_program_reads_json(folder: Path) -> None:

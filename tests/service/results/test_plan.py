@@ -1,5 +1,6 @@
 """Which videos are found, and how their results are named."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from service.errors import InvalidRequest
 from service.jobs.planning import plan_work
 from service.results.plan import in_random_order, plan_videos
+
+LATIN1 = os.fsdecode(b"M\xe4use")
+"""A name by a system with another encoding than UTF-8."""
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -111,3 +115,18 @@ def test_a_random_order_keeps_every_video_once(tmp_path: Path) -> None:
     shuffled = in_random_order(planned)
     assert shuffled != planned
     assert sorted(shuffled, key=lambda one: one.path) == sorted(planned, key=lambda one: one.path)
+
+
+@pytest.mark.parametrize("name", [f"{LATIN1}.mp4", f"{LATIN1}/x.mp4", f"{LATIN1}.png"])
+def test_a_name_that_is_not_utf_8_is_refused_and_shown_with_escapes(
+    name: str, tmp_path: Path
+) -> None:
+    touch(tmp_path, name)
+    with pytest.raises(InvalidRequest, match=r"M\\udce4use.* is not UTF-8.*rename"):
+        plan_work([tmp_path])
+
+
+def test_a_file_left_out_is_named_in_utf_8(tmp_path: Path) -> None:
+    touch(tmp_path, "x.mp4", f"{LATIN1}.txt")
+    (left_out,) = plan_work([tmp_path]).left_out
+    assert left_out.path == f"{tmp_path}/M\\udce4use.txt"

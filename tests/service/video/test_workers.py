@@ -52,6 +52,17 @@ async def wait_until(condition):
             await asyncio.sleep(0.01)
 
 
+async def test_a_name_that_is_not_utf_8_is_told(short_video, tmp_path):
+    odd = tmp_path / os.fsdecode(b"M\xe4use.mp4")
+    odd.symlink_to(short_video)
+    async with DecodeWorkers(1) as workers:
+        with pytest.raises(InvalidVideo, match="is not UTF-8"):
+            async with workers.open(odd):
+                pass
+        async with workers.open(short_video) as reader:  # and the next one is read
+            assert reader.info.claimed_frames == 30
+
+
 async def test_frames_come_in_order_under_their_own_index(short_video, read_number):
     async with DecodeWorkers(1) as workers, workers.open(short_video) as reader:
         assert (reader.info.width_px, reader.info.height_px) == (96, 64)
