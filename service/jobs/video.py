@@ -233,6 +233,11 @@ def _describe(error: Exception, video: PlannedVideo) -> str:
         )
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk of {video.out} is full; make room and run again: what is done is kept"
+    if error.errno == errno.ENAMETOOLONG:
+        return (
+            f"the names of the results, such as {error.filename}, are too long for the disk of "
+            f"{video.out}: give {video.path.name} a shorter name"
+        )
     return f"{error}; the results go to {video.out}: run again when that is there"
 
 

@@ -357,6 +357,15 @@ async def test_a_full_disk_is_told_and_costs_nothing_that_was_done(
     assert (report.state, again.first_frames) == ("done", [10])
 
 
+async def test_a_name_too_long_for_its_results_is_told(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    video = tmp_path / "videos" / f"{'x' * 240}.mp4"
+    video.write_bytes(b"video")
+    (report,) = await analyze(CountingAnalyzer(), tmp_path)
+    assert report.state == "failed"
+    assert f"give {video.name} a shorter name" in report.message
+
+
 @pytest.mark.parametrize(("deaths", "state"), [(2, "done"), (3, "failed")])
 async def test_another_decoder_goes_on_where_one_died(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: int, state: str
