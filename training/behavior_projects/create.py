@@ -57,8 +57,6 @@ def create_project(out: Path, name: str, *, labeler: str, behaviors: Sequence[st
     folder = out / f"{name}_deepethogram"
     if folder.exists():
         raise InvalidRequest(f"{folder} exists already; choose another name or place")
-    (folder / "DATA").mkdir(parents=True)
-    (folder / "models").mkdir()
     project = {
         "name": name,
         "labeler": labeler,
@@ -66,7 +64,13 @@ def create_project(out: Path, name: str, *, labeler: str, behaviors: Sequence[st
         "data_path": "DATA",
         "model_path": "models",
     }
-    write_config(folder, {"project": project})
+    try:
+        for data in ("DATA", "models"):
+            (folder / data).mkdir(parents=True)
+        write_config(folder, {"project": project})
+    except BaseException:  # else the next attempt is refused
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return folder
 
 
@@ -115,26 +119,33 @@ def add_videos(
     for video, statistics in zip(videos, measured, strict=True):
         folder = data / _name(video)
         folder.mkdir()
-        target = folder / (
-            f"{folder.name}{video.suffix.lower()}" if video.is_file() else video.name
-        )
-        if mode == "link":
-            target.symlink_to(video.resolve())
-        elif video.is_dir():
-            shutil.copytree(video, target)
-        else:
-            shutil.copy2(video, target)
-        write_video_statistics(statistics, folder)
-        record = {
-            "key": folder.name,
-            "rgb": target.name,
-            "label": f"{folder.name}{LABELS_ENDING}",
-            "output": f"{folder.name}_outputs.h5",
-        }
-        (folder / "record.yaml").write_text(yaml.safe_dump(record, sort_keys=False), "utf-8")
-        placed.append(target)
+        try:
+            placed.append(_place(folder, video, mode))
+            write_video_statistics(statistics, folder)
+        except BaseException:  # else a part of the video is taken for the whole, now and later
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     update_statistics(project, every=every)
     return placed
+
+
+def _place(folder: Path, video: Path, mode: VideoMode) -> Path:
+    """Put a video into its folder with its record.yaml; return where it is."""
+    target = folder / (f"{folder.name}{video.suffix.lower()}" if video.is_file() else video.name)
+    if mode == "link":
+        target.symlink_to(video.resolve())
+    elif video.is_dir():
+        shutil.copytree(video, target)
+    else:
+        shutil.copy2(video, target)
+    record = {
+        "key": folder.name,
+        "rgb": target.name,
+        "label": f"{folder.name}{LABELS_ENDING}",
+        "output": f"{folder.name}_outputs.h5",
+    }
+    (folder / "record.yaml").write_text(yaml.safe_dump(record, sort_keys=False), "utf-8")
+    return target
 
 
 def add_behavior(project: Path, name: str, *, delete_outputs: bool = False) -> list[Path]:

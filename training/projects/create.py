@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from service.errors import InvalidConfig, InvalidRequest, VideoNotFound
+from service.results.atomic import replacing
 from service.video.pyav import VideoFile
 from training.data.deeplabcut_config import CONFIG_NAME, CropXywh, read_config
 from training.projects.config_file import add_video_sets, write_config
@@ -111,20 +112,24 @@ def create_project_at(
     day = date or datetime.date.today()
     crops = [_crop(video, None) for video in videos]
     _check_names([*videos])
-    for name in _FOLDERS:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    placed = [_place(folder, video, mode) for video in videos]
-    write_config(
-        folder / CONFIG_NAME,
-        task=labelling.task,
-        scorer=labelling.scorer,
-        date=f"{_MONTHS[day.month - 1]}{day.day}",
-        videos={str(path): crop for path, crop in zip(placed, crops, strict=True)},
-        keypoints=labelling.keypoints,
-        animals=labelling.animals,
-        unique_keypoints=labelling.unique_keypoints,
-        skeleton=labelling.skeleton,
-    )
+    try:
+        for name in _FOLDERS:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        placed = [_place(folder, video, mode) for video in videos]
+        write_config(
+            folder / CONFIG_NAME,
+            task=labelling.task,
+            scorer=labelling.scorer,
+            date=f"{_MONTHS[day.month - 1]}{day.day}",
+            videos={str(path): crop for path, crop in zip(placed, crops, strict=True)},
+            keypoints=labelling.keypoints,
+            animals=labelling.animals,
+            unique_keypoints=labelling.unique_keypoints,
+            skeleton=labelling.skeleton,
+        )
+    except BaseException:  # else the next attempt finds a project, of which half is missing
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return folder
 
 
@@ -154,8 +159,10 @@ def add_videos(
     config = read_config(project / CONFIG_NAME)
     crops = [_crop(video, crop_xywh) for video in videos]
     _check_names([*(Path(one.name.replace("\\", "/")) for one in config.videos), *videos])
-    placed = [_place(project, video, mode) for video in videos]
-    add_video_sets(config.path, {str(path): crop for path, crop in zip(placed, crops, strict=True)})
+    placed = []
+    for video, crop in zip(videos, crops, strict=True):  # those before one that fails are whole
+        placed.append(_place(project, video, mode))
+        add_video_sets(config.path, {str(placed[-1]): crop})
     return placed
 
 
@@ -194,7 +201,8 @@ def _place(folder: Path, video: Path, mode: VideoMode) -> Path:
         if target.resolve() != video.resolve():
             raise InvalidRequest(f"{target} exists already; rename {video}")
     elif mode == "copy":
-        shutil.copy2(video, target)
+        with replacing(target) as unfinished:
+            shutil.copy2(video, unfinished)
     else:
         target.symlink_to(video.resolve())
     return target.absolute()

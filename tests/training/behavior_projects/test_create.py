@@ -1,3 +1,5 @@
+import errno
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +59,25 @@ def test_videos_and_pictures_are_added_with_record_and_statistics(
     assert statistics.frames == 2  # frames 0 and 10
     assert statistics.mean == pytest.approx((200 / 255, 100 / 255, 50 / 255), abs=2e-3)
     assert read_statistics(project / "project_config.yaml").frames == 6
+
+
+def test_a_video_that_a_full_disk_broke_off_can_be_added_again(
+    make_project: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project("a")
+    video = write_video(tmp_path / "c.mkv")
+
+    def copy_a_part(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:100])
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copy2", copy_a_part)
+        with pytest.raises(OSError, match="No space"):
+            add_videos(project, [video], mode="copy")
+    assert [one.name for one in read_deepethogram(project).videos] == ["a"]
+    (placed,) = add_videos(project, [video], mode="copy")
+    assert placed.read_bytes() == video.read_bytes()
 
 
 def test_what_cannot_be_added_is_named_and_nothing_is_placed(

@@ -1,3 +1,4 @@
+import errno
 import shutil
 from pathlib import Path
 
@@ -176,6 +177,48 @@ def test_a_new_project_has_the_layout_of_deeplabcut(tmp_path: Path) -> None:
         add_videos(folder, [make_video(tmp_path / "c.mp4")], crop_xywh=(60, 0, 8, 8))
     with pytest.raises(InvalidRequest, match="share the folder"):
         add_videos(folder, [other])
+
+
+def fill_the_disk_after(copies: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let copies of videos fail after some, as where the disk becomes full."""
+    copied = iter([True] * copies)
+    copy = shutil.copy2
+
+    def copy_or_fail(source: Path, target: Path) -> None:
+        copy(source, target)
+        if not next(copied, False):
+            target.write_bytes(target.read_bytes()[:100])
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    monkeypatch.setattr(shutil, "copy2", copy_or_fail)
+
+
+def test_a_project_that_a_full_disk_broke_off_can_be_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = [make_video(tmp_path / name) for name in ("a.mp4", "b.mp4")]
+    labelling = Labelling(task="t", scorer="me", keypoints=("nose",))
+    with monkeypatch.context() as patched:
+        fill_the_disk_after(1, patched)
+        with pytest.raises(OSError, match="No space"):
+            create_project(labelling, videos, tmp_path / "out", mode="copy")
+    folder = create_project(labelling, videos, tmp_path / "out", mode="copy")
+    assert len(read_config(folder / "config.yaml").videos) == 2
+
+
+def test_videos_before_one_that_cannot_be_copied_are_in_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = [make_video(tmp_path / name) for name in ("a.mp4", "b.mp4")]
+    folder = create_project(Labelling(task="t", scorer="me", keypoints=("nose",)), [], tmp_path)
+    with monkeypatch.context() as patched:
+        fill_the_disk_after(1, patched)
+        with pytest.raises(OSError, match="No space"):
+            add_videos(folder, videos, mode="copy")
+    assert [one.name for one in (folder / "videos").iterdir()] == ["a.mp4"]
+    assert [one.path.name for one in read_config(folder / "config.yaml").videos] == ["a.mp4"]
+    add_videos(folder, videos[1:], mode="copy")
+    assert (folder / "videos" / "b.mp4").read_bytes() == videos[1].read_bytes()
 
 
 def test_names_that_do_not_fit_are_refused() -> None:
