@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import ssl
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -288,6 +289,29 @@ def _credentials(config: ServerConfig) -> grpc.ServerCredentials | None:
         authority = Path(config.tls_client_ca).read_bytes() if config.tls_client_ca else None
     except OSError as error:
         raise InvalidConfig(f"a TLS file cannot be read: {error}") from error
+    _check_tls(config)
     return grpc.ssl_server_credentials(
         [pair], root_certificates=authority, require_client_auth=authority is not None
     )
+
+
+def _check_tls(config: ServerConfig) -> None:
+    """Refuse files with which gRPC would only say that it cannot listen."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # An empty password: without one, a key that has a password is asked for at the terminal.
+        context.load_cert_chain(config.tls_certificate, config.tls_key, password="")
+    except ssl.SSLError as error:
+        raise InvalidConfig(
+            f"the TLS certificate {config.tls_certificate} and the key {config.tls_key} cannot be "
+            f"used ({error.reason or error}); give PEM files that belong together, the key without "
+            "a password"
+        ) from error
+    if config.tls_client_ca:
+        try:
+            context.load_verify_locations(config.tls_client_ca)
+        except ssl.SSLError as error:
+            raise InvalidConfig(
+                f"{config.tls_client_ca} holds no certificate ({error.reason or error}); give the "
+                "PEM file of the authority of client certificates"
+            ) from error

@@ -15,6 +15,9 @@ from ethostream.v1 import model_service_pb2 as models_pb2
 from ethostream.v1.inference_service_pb2_grpc import InferenceServiceStub
 from ethostream.v1.model_service_pb2_grpc import ModelServiceStub
 
+from service.config import ServerConfig, ServiceConfig
+from service.errors import InvalidConfig
+from service.server import Server
 from tests.e2e.wire import POSE, selection
 
 Status = grpc.StatusCode
@@ -62,6 +65,45 @@ def certificate(tmp_path_factory):
         )
     )
     return paths
+
+
+@pytest.mark.parametrize(
+    ("swapped", "authority", "words"),
+    [
+        (True, False, "give PEM files that belong together"),
+        (False, True, "holds no certificate"),
+    ],
+)
+def test_tls_files_that_cannot_be_used_are_named(certificate, swapped, authority, words):
+    chain, key = map(str, reversed(certificate) if swapped else certificate)
+    config = ServerConfig(
+        listen="127.0.0.1:0",
+        tls_certificate=chain,
+        tls_key=key,
+        tls_client_ca=str(certificate[1]) if authority else "",
+    )
+    with pytest.raises(InvalidConfig, match=words):
+        Server(ServiceConfig(server=config))
+
+
+def test_a_key_of_another_certificate_or_with_a_password_is_told(certificate, tmp_path):
+    for name, encryption in (
+        ("other.key", serialization.NoEncryption()),
+        ("locked.key", serialization.BestAvailableEncryption(b"secret")),
+    ):
+        other = ec.generate_private_key(ec.SECP256R1())
+        (tmp_path / name).write_bytes(
+            other.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+            )
+        )
+        config = ServerConfig(
+            listen="127.0.0.1:0",
+            tls_certificate=str(certificate[0]),
+            tls_key=str(tmp_path / name),
+        )
+        with pytest.raises(InvalidConfig, match=f"{name} cannot be used"):
+            Server(ServiceConfig(server=config))
 
 
 @pytest.fixture(scope="module")
