@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import re
 import sys
 from dataclasses import asdict
@@ -52,11 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     size = re.fullmatch(r"(\d+)x(\d+)", arguments.size)
     if size is None:
         raise InvalidRequest(f"--size is {arguments.size!r}; write it as 640x480")
-    if arguments.latency_ms <= 0 or arguments.seconds <= 0:
-        raise InvalidRequest(
-            f"--latency-ms is {arguments.latency_ms:g} and --seconds {arguments.seconds:g}; give "
-            "more than 0"
-        )
+    for option, value in (("latency-ms", arguments.latency_ms), ("seconds", arguments.seconds)):
+        if not 0 < value < math.inf:
+            raise InvalidRequest(f"--{option} is {value:g}; give a number of more than 0")
     if arguments.out.exists():
         raise InvalidRequest(f"{arguments.out} is there already; give another --out or remove it")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,11 @@ def test_a_table_says_what_was_chosen_and_how_to_start(quick, tmp_path, capsys):
     ("options", "message"),
     [
         (("--size", "640"), "--size is '640'"),
-        (("--seconds", "0"), "give more than 0"),
+        (("--seconds", "0"), "--seconds is 0; give"),
+        (("--seconds", "nan"), "--seconds is nan"),
+        (("--seconds", "inf"), "--seconds is inf"),
+        (("--latency-ms", "nan"), "--latency-ms is nan"),
+        (("--latency-ms", "-1"), "--latency-ms is -1"),
         (("--model", "nobody"), "vector-motion, vector-points"),
         (("--model", "vector-points@7"), "there is no bundle 'vector-points@7'"),
     ],
