@@ -49,6 +49,15 @@ def test_a_command_gets_its_own_arguments_and_gives_the_exit_status(
     assert commands.main(["greet"]) == 3
 
 
+def test_a_file_that_begins_with_a_dash_is_named_behind_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    greet = _command(lambda arguments: 7 if arguments.file == "-a.mp4" else 1)
+    greet.configure = lambda parser: parser.add_argument("file")  # type: ignore[attr-defined]
+    _install(monkeypatch, greet=greet)
+    assert commands.main(["greet", "--", "-a.mp4"]) == 7
+
+
 def test_help_lists_every_command_and_survives_a_broken_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,7 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 an error that was printed, 2 a wrong call, 130 interrupted.
     """
     parser = _dispatcher()
-    chosen = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    # Cut here: argparse would take a `--` before a file such as -a.mp4 for its own.
+    end = next((place + 1 for place, one in enumerate(words) if one[:1] != "-"), len(words))
+    chosen = parser.parse_args(words[:end])
     commands = _installed()
     if chosen.help or chosen.command is None:
         sys.stdout.write(parser.format_help() + _listing(commands) + "\n")
@@ -77,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         module = _load(commands[name])
     except ImportError as error:
         return _fail(_missing(name, error))
-    return _run(name, module, chosen.arguments)
+    return _run(name, module, words[end:])
 
 
 def _dispatcher() -> argparse.ArgumentParser:
@@ -91,7 +94,6 @@ def _dispatcher() -> argparse.ArgumentParser:
     parser.add_argument("-h", "--help", action="store_true", help="show this and all commands")
     parser.add_argument("--version", action="version", version=f"ethostream {_version()}")
     parser.add_argument("command", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
 
 
