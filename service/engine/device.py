@@ -1,4 +1,6 @@
-"""Rows of a batch that lie in the GPU's memory already: decoders hand them over without the host.
+"""Rows of a batch that lie in the GPU's memory already.
+
+Decoders hand them to engines, and one graph of a bundle to the next, without the host.
 
 The contract. Who writes a row marks the stream that writes it (`ready`) and keeps its memory as it
 is for as long as the row is referred to (`owner`). The engine lets its own stream wait for the
@@ -60,8 +62,7 @@ class DeviceArray:
         Raises:
             EngineFailed: the GPU's memory is full.
         """
-        block = Block(self.nbytes)
-        copied = replace(self, address=block.address, ready=None, owner=block)
+        copied = _allocate(self)
         write([copied], [self], stream)
         return copied
 
@@ -166,10 +167,7 @@ class DeviceCopies:
             EngineFailed: the GPU's memory is full.
         """
         arrays = [np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a for a in arrays]
-        copies = [
-            DeviceArray((block := Block(one.nbytes)).address, one.shape, one.dtype, None, block)
-            for one in arrays
-        ]
+        copies = [_allocate(one) for one in arrays]
         write(copies, arrays, self._stream)
         self._stream.wait()
         return copies
@@ -194,6 +192,11 @@ class Copies:
         return self._on_device.copy(arrays)
 
 
+def _allocate(like: Array) -> DeviceArray:
+    block = Block(like.nbytes)
+    return DeviceArray(block.address, like.shape, like.dtype, None, block)
+
+
 def write(
     targets: Sequence[DeviceArray],
     sources: Sequence[Array],
@@ -205,10 +208,7 @@ def write(
     """
     for target, source in zip(targets, sources, strict=True):
         assert target.nbytes == source.nbytes, "a copy is as large as its source"
-        if isinstance(source, DeviceArray):
-            Rows([source]).gather(target.address, stream)
-        else:
-            copy_to_device(target.address, source, stream)
+        Rows([source]).gather(target.address, stream)
 
 
 def stack(arrays: Sequence[Array | Rows]) -> NDArray[Any] | Rows:
