@@ -31,7 +31,6 @@ from benchmarks.recordings import CODECS, make_recordings
 from benchmarks.report import finish
 from service.bundle import InputSpec
 from service.decoder_names import AUTO_ORDER
-from service.engine.device import Copies
 from service.video import DecodeWorkers
 from service.video.base import Wanted
 from service.video.ladder import refuse, refuse_machine
@@ -184,10 +183,10 @@ def _ours(decoder: str, sessions: int, path: Path, spec: InputSpec, threads: int
 async def _ours_async(
     decoder: str, sessions: int, path: Path, spec: InputSpec, threads: int
 ) -> Turn:
-    """Read the file in several sessions at once and take the inputs out of their rings."""
+    """Read the file in several sessions at once and take the inputs."""
 
     async def read(frame_limit: int | None = None) -> int:
-        frames, copies = 0, Copies()
+        frames = 0
         async with workers.open(
             path,
             color=None,
@@ -195,9 +194,8 @@ async def _ours_async(
             frame_limit=frame_limit,
             on_device=decoder.endswith(_STAYING),
         ) as reader:
-            async for frame in reader:
+            async for _ in reader:
                 frames += 1
-                copies.copy(frame.inputs)  # as an archive job does
         return frames
 
     each = max(1, threads // sessions) if decoder == "pyav" else 1

@@ -24,7 +24,7 @@ from service.behavior_stream import BehaviorStream, choose_stride, choose_thresh
 from service.bout_tracker import BoutTracker, open_tracker
 from service.bundle import InputSpec
 from service.dynamic_crop import DynamicCrop, open_followers
-from service.engine.device import Array, Copies
+from service.engine.device import Array
 from service.errors import EthostreamError, InvalidRequest
 from service.pose import poses_in_frame
 from service.preprocess import CropRegion, Placement, place, to_model_input
@@ -142,7 +142,6 @@ class VideoAnalysis:
         shared = bundles if self._followers is None else [one.loaded for one in self._behavior]
         self._inputs = tuple({one.bundle.manifest.input: None for one in shared})
         self._on_device = all(one.takes_device_rows for one in bundles)
-        self._copies = Copies()
         self._first_row = max(options.first_frame, options.resume_frame)
         for follower, (frame_index, poses) in zip(
             self._followers or (), options.last_poses, strict=False
@@ -297,7 +296,7 @@ class VideoAnalysis:
             row.behaviors = [stream.miss(frame.frame_index) for stream in streams]
             metrics.FRAMES.labels("archive", "error").inc(is_wanted)
             return row
-        inputs = self._own_inputs(frame)
+        inputs = self._place(frame)
         followed: list[_Input] = []
         if self._followers is not None and is_wanted:
             followed = await asyncio.get_running_loop().run_in_executor(
@@ -325,12 +324,12 @@ class VideoAnalysis:
                 poses = poses_in_frame((await answer).outputs["keypoints"], placement)
                 follower.see(row.frame_index, poses)
 
-    def _own_inputs(self, frame: VideoFrame) -> dict[InputSpec, _Input]:
-        """Inputs by specification, out of the decoder's ring, which is written again soon."""
+    def _place(self, frame: VideoFrame) -> dict[InputSpec, _Input]:
+        """Inputs by specification."""
         size, crop = (frame.width_px, frame.height_px), self._options.crop
         return {
             spec: (pixels, place(*size, spec, crop))
-            for spec, pixels in zip(self._inputs, self._copies.copy(frame.inputs), strict=True)
+            for spec, pixels in zip(self._inputs, frame.inputs, strict=True)
         }
 
     def _resize_followed(self, frame: VideoFrame) -> list[_Input]:

@@ -146,7 +146,7 @@ class VideoReader(Protocol):
     def __aiter__(self) -> AsyncIterator[VideoFrame]:
         """Return the rows.
 
-        A row's `pixels` and `inputs` lie in memory that the decoder writes again: they are valid
-        until the next step of the iteration, or the end of the reader; copy what is kept longer.
+        A row's `inputs` are the caller's own. Its `pixels` lie in memory that the decoder writes
+        again: they are valid until the next step of the iteration, or the end of the reader.
         """
         ...

@@ -1,9 +1,9 @@
 """Live H.264, HEVC and MJPEG streams in chunks, decoded in a worker process."""
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import astuple, dataclass, replace
 
-from service.engine.device import Copies
 from service.errors import DecoderFailed
 from service.values import VideoFrame
 from service.video import messages
@@ -65,7 +65,6 @@ class ChunkDecoder:
             astuple(wanted.crop) if wanted.crop else None,
             wanted.on_device,
         )
-        self._copies = Copies()
         self._workers = workers
         self._worker: Worker | None = None
         self._stack = AsyncExitStack()
@@ -114,9 +113,7 @@ class ChunkDecoder:
                 if isinstance(answer, messages.Failed):
                     raise to_error(answer)
                 assert isinstance(answer, messages.Rows), "frames come before the end of a feed"
-                for row in answer.rows:
-                    frames.append(self._own(worker.frame(row, has_pixels=bool(self._job.color))))
-                    worker.free(row)
+                frames += self._take(worker, answer.rows)
         except WorkerDied as death:
             raise DecoderFailed(
                 f"{death} on a chunk of {len(message.data)} bytes; begin again with a key frame"
@@ -134,6 +131,12 @@ class ChunkDecoder:
         self._worker = worker
         return worker
 
-    def _own(self, frame: VideoFrame) -> VideoFrame:
-        pixels = None if frame.pixels is None else frame.pixels.copy()
-        return replace(frame, pixels=pixels, inputs=tuple(self._copies.copy(frame.inputs)))
+    def _take(self, worker: Worker, rows: Sequence[messages.Row]) -> list[VideoFrame]:
+        if self._job.color is None:
+            return worker.take(rows, has_pixels=False)
+        frames = [
+            one if one.pixels is None else replace(one, pixels=one.pixels.copy())
+            for one in worker.take(rows, has_pixels=True)
+        ]
+        worker.free(*rows)
+        return frames

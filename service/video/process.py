@@ -7,13 +7,17 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
+from service.engine.device import Array, Copies
 from service.errors import EngineFailed, EngineUnavailable
 from service.values import FrameStatus, VideoFrame
 from service.video import messages
@@ -29,7 +33,7 @@ log = structlog.get_logger()
 _RING_BYTES = 96 << 20
 # Two are written and read at the same time, one more evens out.
 _MIN_SLOTS = 3
-# Slots that are given back in one message.
+# Slots that are given back in one message, once there are as many.
 _MOST_FREED = 4
 # A worker that does not leave a job in this time is ended.
 _STOP_S = 2.0
@@ -71,6 +75,7 @@ class Worker:
         self._ring: FrameRing | DeviceRing | None = None
         self._shapes: Shapes = ()
         self._freed: list[int] = []
+        self._copies = Copies()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(ours.fileno(), self._on_readable)
 
@@ -126,30 +131,41 @@ class Worker:
                 timer.cancel()
                 self._waiter = None
 
-    def frame(self, row: messages.Row, *, has_pixels: bool = True) -> VideoFrame:
-        """Return a row with its arrays, which stay valid until `free(row)`.
+    def take(self, rows: Sequence[messages.Row], *, has_pixels: bool) -> list[VideoFrame]:
+        """Return the rows of a message: inputs are copies, whole frames are valid until `free`.
 
         Args:
-            row: as it came.
-            has_pixels: the first array is the whole frame; the others are inputs of models.
-        """
-        index, pts_ns, status = row.frame_index, row.pts_ns, FrameStatus(row.status)
-        if row.slot < 0:
-            return VideoFrame(index, pts_ns, status, None, reason=row.reason)
-        assert self._ring is not None, "a worker sends pixels only into memory that it was given"
-        views = self._ring.views(row.slot, self._shapes)
-        if not has_pixels:
-            return VideoFrame(index, pts_ns, status, None, views, *row.size)
-        pixels, *inputs = views
-        assert isinstance(pixels, np.ndarray), "whole frames come to the host"
-        return VideoFrame(index, pts_ns, status, pixels, tuple(inputs), *row.size)
+            rows: as they came.
+            has_pixels: the first array of a row is the whole frame; the others are inputs of
+                models. Without it, the rows are free from now on.
 
-    def free(self, row: messages.Row) -> None:
-        """Give a row's memory back to the worker, at the latest when the next ones are awaited."""
-        if row.slot >= 0:
-            self._freed.append(row.slot)
-            if len(self._freed) >= _MOST_FREED:
-                self._send_freed()
+        Raises:
+            EngineFailed: the GPU's memory is full.
+        """
+        views = [self._views(row) for row in rows]
+        first = 1 if has_pixels else 0
+        # All at once: the GPU is waited for once a message, which may take long where it is busy.
+        inputs = iter(self._copies.copy([one for arrays in views for one in arrays[first:]]))
+        if not has_pixels:
+            self.free(*rows)
+        return [
+            VideoFrame(
+                row.frame_index,
+                row.pts_ns,
+                FrameStatus(row.status),
+                next(map(_on_host, arrays[:first]), None),
+                tuple(islice(inputs, len(arrays[first:]))),
+                *row.size,
+                row.reason,
+            )
+            for row, arrays in zip(rows, views, strict=True)
+        ]
+
+    def free(self, *rows: messages.Row) -> None:
+        """Give memory back to the worker, at the latest when the next rows are awaited."""
+        self._freed += [row.slot for row in rows if row.slot >= 0]
+        if len(self._freed) >= _MOST_FREED:
+            self._send_freed()
 
     async def leave_job(self) -> bool:
         """End the job that runs, if one does; False where the process had to be ended for it."""
@@ -185,6 +201,12 @@ class Worker:
     async def wait_end(self) -> int:
         """Wait for the end of a process that was killed or whose socket closed; its exit code."""
         return await asyncio.to_thread(self._process.wait)
+
+    def _views(self, row: messages.Row) -> tuple[Array, ...]:
+        if row.slot < 0:
+            return ()
+        assert self._ring is not None, "a worker sends pixels only into memory that it was given"
+        return self._ring.views(row.slot, self._shapes)
 
     def _send_freed(self) -> None:
         if self._freed:
@@ -240,3 +262,8 @@ class Worker:
             if code < 0
             else (f"the decode process ended with code {code}")
         )
+
+
+def _on_host(pixels: Array) -> NDArray[np.uint8]:
+    assert isinstance(pixels, np.ndarray), "whole frames come to the host"
+    return pixels

@@ -92,8 +92,9 @@ class FileReader:
                 self._tell(message.note)
                 return
             assert isinstance(message, messages.Rows), "rows follow the opening"
-            for row in message.rows:
-                frame = self._worker.frame(row, has_pixels=self._job.color is not None)
+            has_pixels = self._job.color is not None
+            frames = self._worker.take(message.rows, has_pixels=has_pixels)
+            for row, frame in zip(message.rows, frames, strict=True):
                 self._next_frame = row.frame_index + 1
                 self.counts[frame.status] += 1
                 if not frame.status.has_pixels and len(self._faults) < _MAX_FAULTS:
@@ -101,7 +102,8 @@ class FileReader:
                 yield frame
                 if self._over:
                     return
-                self._worker.free(row)
+                if has_pixels:
+                    self._worker.free(row)
 
     async def close(self) -> None:
         """Leave the job, wherever it is."""

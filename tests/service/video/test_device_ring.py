@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 from service.bundle import InputSpec
-from service.engine.device import DeviceArray, DeviceCopies
+from service.engine.device import Array, Copies, DeviceArray, DeviceCopies
 from service.values import FrameStatus, VideoFrame
 from service.video import ChunkDecoder, DecodeWorkers
 from service.video.base import Wanted
+from service.video.messages import Row
+from service.video.process import Worker
 from tests.service.video.damage import damage_packet
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed; run `uv sync --extra dali`")
@@ -51,9 +53,9 @@ def video(videos: dict[str, Path]) -> Path:
 async def read(
     path: Path, at_frame: Callable[[VideoFrame], object] = lambda frame: None, **options: object
 ) -> tuple[list[tuple[int, FrameStatus, tuple[np.ndarray, ...], type]], str]:
-    """Return rows with copies of their inputs, as the server makes them, and what they were."""
+    """Return rows with their inputs as they are at the end, brought to the host."""
     slots, decoder = options.pop("slots", 4), options.pop("decoder", "dali")
-    copies, rows = DeviceCopies(), []
+    rows = []
     async with (
         DecodeWorkers(1, slots=slots, decoder=decoder) as workers,
         workers.open(path, color=None, inputs=(SPEC, COLOR), on_device=True, **options) as reader,
@@ -62,14 +64,16 @@ async def read(
             at_frame(frame)
             kinds = {type(one) for one in frame.inputs}
             assert len(kinds) <= 1, "all inputs of a frame are in one place"
-            own = copies.copy(frame.inputs)
-            rows.append((frame.frame_index, frame.status, own, (*kinds, None)[0]))
+            rows.append((frame.frame_index, frame.status, frame.inputs, (*kinds, None)[0]))
             if frame.frame_index == 20:
                 await asyncio.sleep(0.1)  # the worker goes on to fill all slots
     return [
-        (index, status, tuple(np.asarray(one.to_host()) for one in own), kind)
-        for index, status, own, kind in rows
+        (index, status, tuple(map(on_host, own)), kind) for index, status, own, kind in rows
     ], reader.message
+
+
+def on_host(array: Array) -> np.ndarray:
+    return array if isinstance(array, np.ndarray) else array.to_host()
 
 
 def shown(rows, read_number) -> list[tuple[int, int | None, int | None]]:
@@ -106,14 +110,42 @@ async def test_a_worker_that_does_not_wait_would_show_stale_frames(
     assert shown(rows, read_number) != [(one, one, one) for one in range(60)]
 
 
-async def test_a_frame_that_is_not_copied_is_written_over(emulate_gpu, video, read_number):
+async def test_a_frame_that_is_not_copied_is_written_over(
+    emulate_gpu, video, read_number, monkeypatch
+):
     """So a copy is what keeps it, and slots are really used again."""
     emulate_gpu()
-    kept: list[DeviceArray] = []
-    await read(video, lambda frame: kept.append(frame.inputs[0]), slots=3, frame_limit=60)
-    seen = [read_number(np.asarray(one.to_host())[..., 0]) for one in kept]
-    assert seen != list(range(60))
-    assert len({one.address for one in kept}) == 3
+    slots = set()
+
+    def keep(copies: Copies, arrays: list[DeviceArray]) -> list[DeviceArray]:
+        slots.update(one.address for one in arrays if one.shape[-1] == 1)
+        return arrays
+
+    monkeypatch.setattr(Copies, "copy", keep)
+    rows, _ = await read(video, slots=3, frame_limit=60)
+    assert shown(rows, read_number) != [(one, one, one) for one in range(60)]
+    assert len(slots) == 3
+
+
+async def test_the_gpu_is_waited_for_once_a_message(emulate_gpu, video, monkeypatch):
+    emulate_gpu()
+    messages: list[int] = []
+    copied: list[int] = []
+
+    def take(worker: Worker, rows: list[Row], *, has_pixels: bool) -> list[VideoFrame]:
+        messages.append(len(rows))
+        return real_take(worker, rows, has_pixels=has_pixels)
+
+    def copy(copies: DeviceCopies, arrays: list[DeviceArray]) -> list[DeviceArray]:
+        copied.append(len(arrays))
+        return real_copy(copies, arrays)
+
+    real_take, real_copy = Worker.take, DeviceCopies.copy
+    monkeypatch.setattr(Worker, "take", take)
+    monkeypatch.setattr(DeviceCopies, "copy", copy)
+    await read(video, slots=32)
+    assert sum(messages) == FRAMES
+    assert copied == [2 * rows for rows in messages]  # two inputs each
 
 
 @pytest.mark.parametrize("decoder", ["dali", "nvcodec"])
