@@ -41,13 +41,12 @@ from service.bundle import write_manifest
 from service.config import ServiceConfig, VideoConfig
 from service.decoder_names import DECODER_CHOICES
 from service.engine import Engine, Tensors, create_engine
-from service.engine.device import Copies
 from service.engine.tensorrt_library import RUNTIMES
 from service.engine_names import ENGINE_CHOICES, PRECISION_CHOICES
 from service.graph_inputs import BATCH_SIZES
 from service.logs import configure_logs
 from service.repository import EngineConfig, LoadedBundle
-from service.runtime import Runtime
+from service.runtime import Runtime, pass_over_what_stays
 from service.values import ResultChunk
 
 NETWORKS = ("resnet50-640x480", "deg_f-256x256", "realtime-256x256")
@@ -154,6 +153,7 @@ async def _measure(network: str, folder: Path, arguments: argparse.Namespace) ->
         for runtime in (real, idle):
             await runtime.start()
             await runtime.load([network])
+        pass_over_what_stays()  # as a server does
         loaded = real.repository.get(network, 0)
         parts: dict[str, Callable[[], Any]] = {
             "engine": partial(asyncio.to_thread, _run_engine, loaded, arguments.frames),
@@ -224,17 +224,13 @@ async def _run_all(
 
 
 async def _decode(loaded: LoadedBundle, runtime: Runtime, video: Path) -> int:
-    frames, copies = 0, Copies()
     async with runtime.workers.open(
         video,
         color=None,
         inputs=(loaded.bundle.manifest.input,),
         on_device=loaded.takes_device_rows,
     ) as reader:
-        async for frame in reader:
-            copies.copy(frame.inputs)  # as an archive does
-            frames += 1
-    return frames
+        return len([frame.frame_index async for frame in reader])
 
 
 async def _analyze(network: str, runtime: Runtime, video: Path) -> int:

@@ -1,7 +1,6 @@
 """Builds the server once, starts and stops it: gRPC, health, reflection, metrics."""
 
 import asyncio
-import gc
 import signal
 import ssl
 import sys
@@ -30,7 +29,7 @@ from service.jobs.jobs import JobRunner
 from service.jobs.store import JobStore
 from service.metrics import serve_metrics
 from service.repository import BundleState, CreateEngine
-from service.runtime import Runtime
+from service.runtime import Runtime, pass_over_what_stays
 from service.servicer import InferenceServicer, JobServicer, ModelServicer
 from service.servicer.admission import Admission
 from service.servicer.open_inference import (
@@ -225,22 +224,12 @@ async def serve(
         loop.add_signal_handler(number, stopping.set)
     try:
         await server.start()
-        _pass_over_what_stays()
+        pass_over_what_stays()
         if announce is not None:
             announce.set_result(server)
         await stopping.wait()
     finally:
         await server.stop()
-
-
-def _pass_over_what_stays() -> None:
-    """Have the garbage collector leave modules, schemas and bundles alone from now on.
-
-    Unary calls leave cycles behind, and after a thousand or two it would look at all that there is:
-    some 125,000 objects, for 50 ms in which no thread of Python goes on.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def check_exposure(config: ServerConfig) -> None:

@@ -11,7 +11,7 @@ from service.jobs.analyzer import open_local_analyzer
 from service.jobs.jobs import JobRunner
 from service.jobs.store import JobStore
 from service.repository import EngineConfig
-from service.runtime import Runtime
+from service.runtime import Runtime, pass_over_what_stays
 
 log = structlog.get_logger("ethostream.jobs")
 
@@ -38,6 +38,7 @@ async def run_jobs(arguments: argparse.Namespace) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     runtime = Runtime(arguments.models, config)  # bundles are loaded as jobs need them
     await runtime.start()
+    pass_over_what_stays()
     runner = JobRunner(
         store,
         lambda plan: open_local_analyzer(runtime, plan.bundles),
