@@ -1,5 +1,6 @@
 """The repository itself: nothing in it names this machine or a registry, and its claims hold."""
 
+import argparse
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from ethostream.help_format import HelpFormatter
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMANDS = sorted(one.name for one in entry_points(group="ethostream.commands"))
@@ -83,6 +85,25 @@ def test_every_command_explains_itself(command):
     )
     assert done.returncode == 0, done.stderr.decode()
     assert "usage" in done.stdout.decode()
+
+
+def test_no_option_tells_its_default_twice_or_that_there_is_none():
+    def told(parser: argparse.ArgumentParser) -> list[str]:
+        found = parser.format_help().splitlines()
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for one in action.choices.values():
+                    found += told(one)
+        return found
+
+    for point in entry_points(group="ethostream.commands"):
+        parser = argparse.ArgumentParser(
+            formatter_class=lambda prog: HelpFormatter(prog, width=2000)
+        )
+        point.load().configure(parser)
+        lines = told(parser)
+        assert [one for one in lines if one.count("(default: ") > 1] == []
+        assert [one for one in lines if re.search(r"\(default: (None|False|\[\]|)\)", one)] == []
 
 
 def test_the_readme_names_only_commands_that_exist():

@@ -27,13 +27,8 @@ of ONNX Runtime, in fp32 and, where it passed the gate, int8. What a client has 
 is in the README.md beside them."""
 
 
-class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults and keeps the lines of the description."""
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.formatter_class = _Help
     parser.description = _DESCRIPTION
     parser.add_argument(
         "run", type=Path, metavar="RUN", help="folder of a training run, or of a bundle"

@@ -116,7 +116,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             name,
             help=summary,
             description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=parser.formatter_class,
         )
         _add_common(tool)
         if name in ("dlc", "onnx"):

@@ -41,9 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, text in _ACTIONS.items():
-        action = actions.add_parser(
-            name, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+        action = actions.add_parser(name, help=text, formatter_class=parser.formatter_class)
         if name == "run":
             _configure_run(action)
             continue

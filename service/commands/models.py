@@ -25,9 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("load", "load a version into a running server"),
         ("unload", "take a version out of a running server"),
     ):
-        action = actions.add_parser(
-            name, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+        action = actions.add_parser(name, help=text, formatter_class=parser.formatter_class)
         if name != "list":
             action.add_argument("bundle", metavar="NAME[@VERSION]")
         if name in ("list", "show"):

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from ethostream.help_format import HelpFormatter
+
 SUMMARY = "filter, measure, plot, map, judge and draw the keypoints of analyzed videos"
 
 _KINDS = ("median", "arima", "spline", "kalman")
@@ -39,7 +41,7 @@ def _action(
         name,
         help=text,
         description=f"{text[0].upper()}{text[1:]}.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = action.add_argument
     if name != "video":

@@ -24,7 +24,6 @@ _SHOWN = 12
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare what is served, what must be kept, and where the settings go."""
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.epilog = (
         "Every engine and precision that works here and passed the bundles' parity gates is timed "
         "with several numbers of threads and batch sizes; the setting that computes the most "

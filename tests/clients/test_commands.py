@@ -1,7 +1,9 @@
 """The command `ethostream` finds its parts, and says in one line what is wrong."""
 
 import argparse
+import errno
 import importlib.metadata
+import shutil
 import sys
 from types import ModuleType
 
@@ -147,3 +149,19 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         commands.main(["--version"])
     assert exit_.value.code == 0
     assert importlib.metadata.version("ethostream") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "from.mp4", None, "to.mp4"),
+        shutil.Error([("from.mp4", "to.mp4", "No space left on device"), ("b", "c", "the same")]),
+    ],
+)
+def test_a_copy_onto_a_full_disk_names_what_was_to_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError
+) -> None:
+    _install(monkeypatch, greet=_command(_raiser(error)))
+    assert commands.main(["greet"]) == 1
+    told = capsys.readouterr().err
+    assert "No space left on device: from.mp4 to to.mp4; check" in told

@@ -10,7 +10,6 @@ _BACKBONES = ("mobilenet_v2", "efficientnet_lite0", "resnet_18", "resnet_34", "r
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.epilog = (
         "Writes OUT/backbone.pth, which --backbone-weights of the other trainings takes. Name "
         "videos of many scenes, without the test recordings of what it will be used for."

@@ -8,7 +8,6 @@ from training.arguments import frame_size
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.add_argument(
         "data",
         nargs="*",

@@ -16,7 +16,6 @@ _SHOWN = 5
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the base run, what is varied, and how long."""
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.epilog = (
         "Each trial is stored in DIR/results when it ends; the same command again goes on where "
         "it stopped. DIR/best.toml holds the best settings, DIR/trials.csv all. Nothing is chosen "

@@ -15,7 +15,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
     for name, module in (("pose", pose), ("behavior", behavior)):
         summary = f"study {name} networks"
-        task = tasks.add_parser(name, help=summary, description=summary)
+        task = tasks.add_parser(
+            name, help=summary, description=summary, formatter_class=parser.formatter_class
+        )
         module.configure(task)
         task.set_defaults(study=module.run)
 

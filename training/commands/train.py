@@ -21,7 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("backbone", backbone),
     ):
         summary = f"train a {name} network"
-        task = tasks.add_parser(name, help=summary, description=summary)
+        task = tasks.add_parser(
+            name, help=summary, description=summary, formatter_class=parser.formatter_class
+        )
         module.configure(task)
         task.set_defaults(train=module.run)
 

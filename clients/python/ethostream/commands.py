@@ -3,9 +3,12 @@
 import argparse
 import importlib.metadata
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
+
+from ethostream.help_format import HelpFormatter
 
 GROUP = "ethostream.commands"
 
@@ -132,7 +135,7 @@ def _run(name: str, module: CommandModule, arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog=f"ethostream {name}",
         description=module.SUMMARY,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     module.configure(parser)
     parsed = parser.parse_args(arguments)
@@ -155,11 +158,14 @@ def _run(name: str, module: CommandModule, arguments: Sequence[str]) -> int:
 
 
 def _describe(error: OSError) -> str:
-    where = f": {error.filename}" if error.filename else ""
-    return (
-        f"{error.strerror or error}{where}; check that the path is right and may be used, and that "
-        "the disk has room"
-    )
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # of a whole folder
+        source, target, reason = error.args[0][0]
+        what = f"{reason}: {source} to {target}"
+    else:
+        # Of a copy both are named: either may be to blame.
+        names = " to ".join(str(one) for one in (error.filename, error.filename2) if one)
+        what = f"{error.strerror or error}{names and f': {names}'}"
+    return f"{what}; check that the path is right and may be used, and that the disk has room"
 
 
 def _missing(name: str, error: ImportError) -> str:

@@ -8,7 +8,6 @@ SUMMARY = "train behavior on the keypoints of an animal instead of its pixels"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.add_argument(
         "data",
         nargs="*",

@@ -21,7 +21,6 @@ _PRESETS = ("realtime", "deg_f", "deg_m", "deg_s")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare what is varied, the data and what all trainings share."""
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.epilog = (
         "Recordings are shared out to folds with about as much of every behavior in each; split k "
         "tests on fold k, the next fold chooses epochs and thresholds. Each training is stored in "
