@@ -49,6 +49,7 @@ def test_people_get_a_table(server, capsys):
     ("arguments", "message"),
     [
         ((*MODEL, "--size", "big"), "--size is 'big'; give width x height"),
+        ((*MODEL, "--size", "99999x99999"), "--size is 99999x99999, 9999800001 .* 67108864 bytes"),
         ((*MODEL, "--frames", "0"), "--frames is 0"),
         (("--model", "cat"), "cat"),
         ((*MODEL, "--size", "9000x16"), "frames failed; the first: .*limit of 4096x4096"),

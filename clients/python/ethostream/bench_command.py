@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ethostream.blocking import LiveStream
 from ethostream.errors import EthostreamError, InvalidRequest
+from ethostream.frames import MAX_MESSAGE_BYTES
 from ethostream.stream_options import add_stream_options, open_client
 from ethostream.values import FrameOutcome, StageTimings
 
@@ -83,6 +85,11 @@ def _pictures(size: str, color: str) -> list[NDArray[np.uint8]]:
     if not (by and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise InvalidRequest(f"--size is {size!r}; give width x height in px, such as 640x480")
     shape = (int(height), int(width), 3) if color == "rgb" else (int(height), int(width))
+    if (size_bytes := math.prod(shape)) > MAX_MESSAGE_BYTES:
+        raise InvalidRequest(
+            f"--size is {size}, {size_bytes} bytes a frame; give a size of at most "
+            f"{MAX_MESSAGE_BYTES} bytes, which is all that a message of the client carries"
+        )
     random = np.random.default_rng(0)
     return [random.integers(0, 256, shape, np.uint8) for _ in range(_PICTURES)]
 

@@ -12,6 +12,7 @@ from ethostream.analysis import AsyncAnalysis
 from ethostream.channel import TlsOptions
 from ethostream.client import AsyncClient
 from ethostream.clock import ClockOffset
+from ethostream.frames import MAX_MESSAGE_BYTES
 from ethostream.jobs import AsyncJobs, Job
 from ethostream.ledger import Answer, LedgerCounts
 from ethostream.live import AsyncLiveStream
@@ -263,7 +264,7 @@ class Client(_Blocking[AsyncClient]):
         *,
         token: str | None = None,
         tls: TlsOptions | None = None,
-        max_message_bytes: int = 64 << 20,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
         keepalive_seconds: float = 30.0,
         timeout_seconds: float = 60.0,
     ) -> None:

@@ -17,7 +17,7 @@ from ethostream._status import StatusRecord
 from ethostream.analysis import AsyncAnalysis, VideoResults
 from ethostream.channel import TlsOptions, open_channel
 from ethostream.errors import InvalidRequest, ServerFailed, from_rpc_error
-from ethostream.frames import crop_region
+from ethostream.frames import MAX_MESSAGE_BYTES, crop_region
 from ethostream.jobs import AsyncJobs
 from ethostream.live import AsyncLiveStream
 from ethostream.options import StreamOptions
@@ -65,7 +65,7 @@ class AsyncClient:
         *,
         token: str | None = None,
         tls: TlsOptions | None = None,
-        max_message_bytes: int = 64 << 20,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
         keepalive_seconds: float = 30.0,
         timeout_seconds: float = 60.0,
     ) -> None:

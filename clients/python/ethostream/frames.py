@@ -25,6 +25,8 @@ _CODECS: dict[str, frame_pb2.VideoCodec.ValueType] = {
     "hevc": frame_pb2.VIDEO_CODEC_HEVC,
     "mjpeg": frame_pb2.VIDEO_CODEC_MJPEG,
 }
+MAX_MESSAGE_BYTES = 64 << 20
+"""Largest message of a client that was not told otherwise."""
 _FIELD_BYTES = 1024  # the fields around the pixels
 _MAGIC = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png"}
 
@@ -37,7 +39,7 @@ def encode_frame(
     encoding: Encoding | None = None,
     color: Color = "rgb",
     crop: Crop | None = None,
-    max_message_bytes: int = 64 << 20,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
     memory: FrameMemory | None = None,
 ) -> frame_pb2.Frame:
     """Make a frame for the wire; pixels are copied, so the image may be reused at once.
@@ -82,7 +84,7 @@ def encode_chunk(
     chunk_index: int,
     capture_time_ns: int,
     codec: ChunkCodec,
-    max_message_bytes: int = 64 << 20,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
 ) -> frame_pb2.VideoChunk:
     """Make a piece of encoded video for the wire.
 
