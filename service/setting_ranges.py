@@ -19,4 +19,5 @@ def check_least(settings: object, section: str, **least: float) -> None:
     for name, limit in least.items():
         value = getattr(settings, name)
         if not (math.isfinite(value) and value >= limit):
-            raise InvalidConfig(f"{section}.{name} is {value}; give at least {limit:g}")
+            number = "" if math.isfinite(value) else "a finite number of "
+            raise InvalidConfig(f"{section}.{name} is {value}; give {number}at least {limit:g}")

@@ -13,7 +13,8 @@ from service.errors import InvalidConfig
     [
         ("server", "max_streams = 0", "server.max_streams is 0; give at least 1"),
         ("server", "drain_seconds = -1.0", "server.drain_seconds is -1.0; give at least 0"),
-        ("server", "drain_seconds = nan", "server.drain_seconds is nan"),
+        ("server", "drain_seconds = nan", "server.drain_seconds is nan; give a finite number"),
+        ("server", "drain_seconds = inf", "server.drain_seconds is inf; give a finite number"),
         ("server", "max_message_mib = 2048", "server.max_message_mib is 2048; give at most 2047"),
         ("engine", "threads = -1", "engine.threads is -1"),
         ("engine", 'precision = "half"', "engine.precision is 'half'; give one of auto, fp32"),
