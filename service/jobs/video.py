@@ -19,6 +19,7 @@ from service.jobs.manifest import VideoManifest, read_manifest, work_folder, wri
 from service.jobs.reports import VideoReport
 from service.jobs.work import VideoProgress, VideoWork, stamp_of
 from service.results import RequestOptions, count_frames, read_provenance, record_path, same_work
+from service.results.atomic import check_names
 from service.results.plan import PlannedVideo
 
 log = structlog.get_logger("ethostream.jobs")
@@ -109,6 +110,8 @@ class VideoWorker:
             refused = await asyncio.to_thread(self._refuse, video, lease)
             if refused:
                 return VideoReport(str(video.path), "failed", message=refused)
+            names = self._request.outputs.paths(video, self._analyzer.bundles)
+            await asyncio.to_thread(check_names, names)
             return _done(await self._analyze(video, lease, analyzed))
         except LeaseLost:
             return VideoReport(str(video.path), "busy")

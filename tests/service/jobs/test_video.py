@@ -366,6 +366,20 @@ async def test_a_name_too_long_for_its_results_is_told(tmp_path: Path) -> None:
     assert f"give {video.name} a shorter name" in report.message
 
 
+@pytest.mark.parametrize("formats", [FORMATS, ()])
+async def test_a_name_too_long_for_a_result_is_told_before_the_work(
+    tmp_path: Path, formats: tuple[str, ...]
+) -> None:
+    (tmp_path / "videos").mkdir()
+    # Short enough for the work folder, too long for that of a file that is being written.
+    video = tmp_path / "videos" / f"{'x' * 235}.mp4"
+    video.write_bytes(b"video")
+    analyzer = CountingAnalyzer()
+    (report,) = await analyze(analyzer, tmp_path, formats=formats)
+    assert f"give {video.name} a shorter name" in report.message
+    assert analyzer.analyzed == []
+
+
 @pytest.mark.parametrize(("deaths", "state"), [(2, "done"), (3, "failed")])
 async def test_another_decoder_goes_on_where_one_died(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: int, state: str
