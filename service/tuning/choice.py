@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.errors import InvalidRequest
+from service.errors import EngineFailed, InvalidRequest
 from service.tuning.engines import EngineSetting, EngineTiming
 from service.values import BundleVersion
 
@@ -101,8 +101,14 @@ def choose_engine_setting(found: Sequence[Candidate], target_seconds: float) -> 
     live frame may have to wait; then the one with fewer threads.
 
     Raises:
+        EngineFailed: there is none to choose from.
         InvalidRequest: none keeps the target.
     """
+    if not found:
+        raise EngineFailed(
+            "no engine computed all of the bundles; the warnings above say why each was left out, "
+            "`ethostream doctor` what is missing here"
+        )
     keeping = [one for one in found if one.keeps(target_seconds)]
     if not keeping:
         fastest = min(found, key=lambda one: one.single_seconds)

@@ -11,14 +11,9 @@ from service.simulation import SimulationSettings, simulate, write_recording
 from service.tuning.choice import DecodeTiming
 from service.video import DecodeWorkers
 
-_RATE_HZ = 30.0
 
-
-def make_recording(folder: Path, *, width_px: int, height_px: int, duration_s: float) -> Path:
+def make_recording(folder: Path, settings: SimulationSettings) -> Path:
     """Write a simulated recording in H.264 and return the file."""
-    settings = SimulationSettings(
-        width_px=width_px, height_px=height_px, frame_rate_hz=_RATE_HZ, duration_s=duration_s
-    )
     return write_recording(simulate(settings), folder, name="tune").video
 
 

@@ -159,7 +159,8 @@ def _time_batches(
     try:
         run()  # what is compiled at the first run of a size does not count
     except EngineFailed as error:  # such as an engine that was built for some sizes only
-        log.debug("left out", bundle=bundle.name, batch_size=batch_size, reason=str(error))
+        say = log.warning if batch_size == 1 else log.debug
+        say("left out", bundle=bundle.name, batch_size=batch_size, reason=str(error))
         return []
     taken: list[float] = []
     until = time.perf_counter() + seconds

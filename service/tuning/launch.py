@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from service.bundle import Bundle, find_bundles, read_bundle
 from service.errors import BundleNotFound, EngineUnavailable
 from service.runtime import parse_bundle
+from service.simulation import SimulationSettings
 from service.tuning.choice import (
     Candidate,
     Choice,
@@ -25,6 +26,7 @@ from service.tuning.settings_file import write_settings
 from service.values import BundleVersion
 
 _RECORDING_SECONDS = 10.0
+_RATE_HZ = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,15 @@ def launch(
     Raises:
         BundleNotFound: the folder or a bundle is not there.
         EngineUnavailable: no engine computes all of the bundles here.
-        InvalidRequest: no setting keeps the target.
+        EngineFailed: every engine failed.
+        InvalidRequest: no setting keeps the target, or the size is out of range.
     """
+    recording = SimulationSettings(
+        width_px=size[0],
+        height_px=size[1],
+        frame_rate_hz=_RATE_HZ,
+        duration_s=_RECORDING_SECONDS,
+    )
     bundles = find_named(models, names)
     keys = tuple(BundleVersion(one.name, one.version) for one in bundles)
     settings = engine_settings(bundles)
@@ -83,7 +92,7 @@ def launch(
         )
     found = candidates(settings, keys, timings)
     engine = choose_engine_setting(found, target_seconds)
-    decoding = asyncio.run(_decode(bundles, size, seconds, tell))
+    decoding = asyncio.run(_decode(bundles, recording, seconds, tell))
     workers, workers_reason = choose_workers(decoding, engine.chosen.frames_per_s)
     choice = Choice(engine, workers, workers_reason)
     write_settings(
@@ -126,18 +135,15 @@ def _paired(keys: Sequence[BundleVersion], names: Sequence[str]) -> list[tuple[B
 
 
 async def _decode(
-    bundles: Sequence[Bundle], size: tuple[int, int], seconds: float, tell: Callable[[str], None]
+    bundles: Sequence[Bundle],
+    recording: SimulationSettings,
+    seconds: float,
+    tell: Callable[[str], None],
 ) -> list[DecodeTiming]:
     inputs = tuple({one.manifest.input: None for one in bundles})
     found = []
     with TemporaryDirectory() as folder:
-        video = await asyncio.to_thread(
-            make_recording,
-            Path(folder),
-            width_px=size[0],
-            height_px=size[1],
-            duration_s=_RECORDING_SECONDS,
-        )
+        video = await asyncio.to_thread(make_recording, Path(folder), recording)
         async for one in measure_decoding(video, inputs, seconds=max(seconds, 1.0)):
             found.append(one)
             tell(f"decoding {one.workers} at once: {one.frames_per_s:.1f} frames/s")

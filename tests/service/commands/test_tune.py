@@ -53,6 +53,7 @@ def test_a_table_says_what_was_chosen_and_how_to_start(quick, tmp_path, capsys):
     ("options", "message"),
     [
         (("--size", "640"), "--size is '640'"),
+        (("--size", "99999x64"), "width_px is 99999"),
         (("--seconds", "0"), "--seconds is 0; give"),
         (("--seconds", "nan"), "--seconds is nan"),
         (("--seconds", "inf"), "--seconds is inf"),
@@ -64,7 +65,9 @@ def test_a_table_says_what_was_chosen_and_how_to_start(quick, tmp_path, capsys):
 )
 def test_what_cannot_be_measured_is_refused(tmp_path, capsys, options, message):
     assert tune(tmp_path / "tuned.toml", *options) == 1
-    assert message in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert message in told
+    assert "batch 1" not in told
 
 
 def test_a_file_that_is_there_is_kept(tmp_path, capsys):

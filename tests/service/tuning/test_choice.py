@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.errors import InvalidRequest
+from service.errors import EngineFailed, InvalidRequest
 from service.tuning.choice import (
     Candidate,
     DecodeTiming,
@@ -62,6 +62,11 @@ def test_the_most_frames_within_the_latency_are_chosen():
 def test_a_frame_alone_must_keep_the_latency_as_well():
     lone = candidate(fps=300, single_ms=30, largest_ms=10)
     assert choose_engine_setting([lone, candidate(fps=1)], 0.020).chosen.frames_per_s == 1
+
+
+def test_that_no_engine_computed_anything_is_told():
+    with pytest.raises(EngineFailed, match="no engine computed all of the bundles"):
+        choose_engine_setting([], 0.020)
 
 
 def test_what_is_as_good_in_smaller_batches_or_with_fewer_threads_is_preferred():
