@@ -5,6 +5,7 @@ are then copied to the project's folder label-backups first.
 """
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -133,9 +134,12 @@ def to_deeplabcut(source: Path, out: Path, *, scorer: str, task: str) -> int:
         ),
     )
     rows: dict[str, list[tuple[str, np.ndarray]]] = {}
+    folders: dict[str, str] = {}
     for name, picture, points in frames:
-        video, file_name = name.rsplit("/", 1) if "/" in name else ("pictures", name)
-        video = video.replace("/", "_")
+        folder, file_name = name.rsplit("/", 1) if "/" in name else ("pictures", name)
+        if folder not in folders:
+            folders[folder] = _free_name(folder.replace("/", "_"), folders.values())
+        video = folders[folder]
         target = out / "labeled-data" / video / file_name
         write_picture(picture, target)
         rows.setdefault(video, []).append((f"labeled-data/{video}/{file_name}", points))
@@ -143,6 +147,12 @@ def to_deeplabcut(source: Path, out: Path, *, scorer: str, task: str) -> int:
         stem = out / "labeled-data" / video / f"CollectedData_{scorer}"
         write_label_table(stem, scorer, keypoints, animals, unique, of_video)
     return len(frames)
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    """Return the name, with a number where another folder has it."""
+    names = (name, *(f"{name}_{number}" for number in range(2, len(taken) + 2)))
+    return next(one for one in names if one not in taken)
 
 
 def write_picture(picture: Picture, target: Path) -> None:

@@ -72,6 +72,21 @@ def test_a_way_to_sleap_and_back_keeps_every_value(project: Path, tmp_path: Path
         assert list(one.index) == list(two.index)
 
 
+def test_folders_whose_names_would_be_one_are_kept_apart(tmp_path: Path) -> None:
+    rows = ["scorer,me,me", "bodyparts,nose,nose", "coords,x,y"]
+    for number, folder in enumerate(("a/b", "a_b", "a_b_2")):
+        picture = tmp_path / "lp" / "labeled-data" / folder / "img0.png"
+        picture.parent.mkdir(parents=True)
+        cv2.imwrite(str(picture), np.full((48, 64, 3), number, np.uint8))
+        rows.append(f"labeled-data/{folder}/img0.png,{number},{number}")
+    (tmp_path / "lp" / "CollectedData.csv").write_text("\n".join(rows))
+    to_deeplabcut(tmp_path / "lp", tmp_path / "dlc", scorer="me", task="t")
+    frames = read_project(tmp_path / "dlc").frames
+    assert sorted(frame.keypoints_xy[0, 0, 0] for frame in frames) == [0, 1, 2]
+    for frame in frames:
+        assert frame.picture.read()[0, 0, 0] == frame.keypoints_xy[0, 0, 0]
+
+
 def test_a_csv_and_an_h5_that_differ_are_refused_until_one_is_made_anew(project: Path) -> None:
     csv_path = sorted(project.glob("labeled-data/*/*.csv"))[0]
     lines = csv_path.read_text().splitlines()
