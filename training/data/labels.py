@@ -146,15 +146,21 @@ def picture_size_px(path: Path) -> tuple[int, int]:
     """Return width and height of a picture file, from its header alone.
 
     Raises:
-        InvalidLabels: the file is no picture that can be read.
+        InvalidLabels: the file is no picture that can be read, or several.
     """
     try:
         with Image.open(path) as picture:
-            return picture.size
+            pages, size_px = getattr(picture, "n_frames", 1), picture.size
     except (OSError, ValueError, SyntaxError) as error:
         raise InvalidLabels(
             f"{path} is not a readable picture; restore it or delete its label row"
         ) from error
+    if pages > 1:
+        raise InvalidLabels(
+            f"{path} holds {pages} pictures and its labels belong to one; save that one as a file "
+            "of its own"
+        )
+    return size_px
 
 
 def check_inside(

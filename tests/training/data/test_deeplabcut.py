@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from training.data.deeplabcut import read_project
-from training.data.labels import InvalidLabels, left_right_pairs, read_picture
+from training.data.labels import InvalidLabels, left_right_pairs, picture_size_px, read_picture
 from training.data.projects import choose_frames, read_projects
 
 HEAD = "scorer,me,me,me,me\nbodyparts,snout,snout,tail,tail\ncoords,x,y,x,y\n"
@@ -132,6 +133,16 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"no picture")
     with pytest.raises(InvalidLabels, match="not a readable picture"):
         read_picture(path)
+
+
+def test_a_stack_of_pictures_is_refused_where_its_first_page_was_taken(tmp_path: Path) -> None:
+    path = tmp_path / "stack.tif"
+    pages = [Image.new("L", (10, 8), level) for level in (10, 20, 30)]
+    pages[0].save(path)
+    assert picture_size_px(path) == (10, 8)
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    with pytest.raises(InvalidLabels, match=r"stack\.tif holds 3 pictures and its labels"):
+        picture_size_px(path)
 
 
 def test_left_and_right_are_paired_by_name() -> None:
