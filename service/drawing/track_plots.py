@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
 
 from service.drawing.colors import fraction, series_color
@@ -38,8 +39,10 @@ def draw_track(track: Track, out: Path, *, cutoff: float, animal: int = 0) -> No
         animal: number of the animal.
 
     Raises:
-        InvalidRequest: the track has no frame or no such animal.
+        InvalidRequest: the track has no frame or no such animal, or its rows are no animals that
+            could be followed.
     """
+    track.require_animals("a plot of ways")
     if not len(track) or not 0 <= animal < track.animals:
         raise InvalidRequest(
             f"{track.source} has {len(track)} frames and {track.animals} animals; there is no "
@@ -82,6 +85,8 @@ def draw_track(track: Track, out: Path, *, cutoff: float, animal: int = 0) -> No
         for axis in (over_x, over_y, trust):
             axis.set_xlim(edges[0], edges[-1])
         steps.set(xlabel="displacement from frame to frame (px)", ylabel="frames", yscale="log")
+        # Powers would be written as formulas, which the style turns off.
+        steps.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         figure.legend(*way.get_legend_handles_labels(), loc="outside lower center", ncols=8)
         _finish(figure, [way, over_x, over_y, trust, steps], out)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.drawing import track_plots
 from service.drawing.colors import series_color
 from service.drawing.contact_sheet import Tile, draw_contact_sheet, read_frames
 from service.drawing.encode import open_video, suffix_of
@@ -218,3 +219,22 @@ def test_the_plot_of_a_track_is_drawn_with_and_without_a_frame_rate(pair, tmp_pa
             assert (away < 40).sum() > 100
     with pytest.raises(InvalidRequest, match="no animal 3"):
         draw_track(pair, tmp_path / "none.png", cutoff=0.6, animal=2)
+
+
+def test_the_plot_of_a_track_writes_plain_numbers_of_frames(pair, tmp_path, monkeypatch):
+    written: list[str] = []
+
+    def read(figure, out):
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            written.extend(one.get_text() for one in axes.get_yticklabels())
+
+    monkeypatch.setattr(track_plots, "save_figure", read)
+    draw_track(pair, tmp_path / "plot.png", cutoff=0.6)
+    assert "10" in written
+    assert [one for one in written if "$" in one] == []
+
+
+def test_detections_are_not_plotted_as_ways_of_animals(pair, tmp_path):
+    with pytest.raises(InvalidRequest, match="a plot of ways needs animals"):
+        draw_track(replace(pair, rows="detections"), tmp_path / "none.png", cutoff=0.6)
