@@ -145,3 +145,67 @@ def test_other_tables_are_no_events(tmp_path: Path) -> None:
     assert not is_boris(tmp_path)
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x80")
     assert not is_boris(tmp_path / "binary.csv")
+
+
+def test_the_time_offset_of_an_observation_is_taken_off(tmp_path: Path) -> None:
+    later = AGGREGATED_8.replace("\t0\t2\t2.0\t", "\t100.5\t2\t2.0\t")
+    later = later.replace("\t0.2\t0.5\t", "\t100.7\t101.0\t").replace(
+        "\t0.7\t0.7\t", "\t101.2\t101.2\t"
+    )
+    older = EVENTS_7.replace("Observation id,one,,,", "Time offset (s),100.5,,,")
+    for time_s in ("0.2", "0.5", "0.7"):
+        older = older.replace(f"\n{time_s},", f"\n{float(time_s) + 100.5:.1f},")
+    for text in (later, older):
+        labels = boris_labels(
+            read_one(tmp_path, text), ("run", "rear"), frames=20, frame_rate_hz=10.0
+        )
+        assert labels[:, 0].nonzero()[0].tolist() == [2, 3, 4]
+        assert labels[:, 1].nonzero()[0].tolist() == [7]
+    with pytest.raises(InvalidLabels, match=r"'0.2' as .*time offset 100.5 s\), which is before"):
+        read_boris(write(tmp_path, later.replace("\t100.7\t", "\t0.2\t")))
+
+
+SEQUENCE_8 = (
+    "Observation id,Source,Media duration (s),FPS,Subject,Behavior,Behavior type,Start (s),"
+    "Stop (s),Media file name\n"
+    + "".join(
+        f"one,player #1:/v/a.mp4;/v/b.mp4|player #2:/w/c.mp4,2.0;3.0|9.0,10.000;10.000|25.0,A,"
+        f"{behavior},{kind},{start},{stop},/v/{media}.mp4\n"
+        for behavior, kind, start, stop, media in (
+            ("run", "STATE", 0.5, 0.8, "a"),
+            ("run", "STATE", 1.8, 2.3, "a"),
+            ("rear", "POINT", 2.0, 2.0, "b"),
+            ("run", "STATE", 4.0, 4.2, "b"),
+        )
+    )
+)
+
+
+def test_files_that_follow_one_another_get_their_own_times(tmp_path: Path) -> None:
+    first, second = read_boris(write(tmp_path, SEQUENCE_8))
+    assert (first.media, second.media) == ("a.mp4", "b.mp4")
+    labels = boris_labels(first, ("run", "rear"), frames=20, frame_rate_hz=10.0)
+    assert labels[:, 0].nonzero()[0].tolist() == [5, 6, 7, 18, 19]
+    assert not labels[:, 1].any()
+    labels = boris_labels(second, ("run", "rear"), frames=30, frame_rate_hz=10.0)
+    assert labels[:, 0].nonzero()[0].tolist() == [0, 1, 2, 20, 21]
+    assert labels[:, 1].nonzero()[0].tolist() == [0]
+    untold = SEQUENCE_8.replace("2.0;3.0|9.0", "")
+    with pytest.raises(InvalidLabels, match=r"several media files \(a.mp4, b.mp4\)"):
+        read_boris(write(tmp_path, untold))
+    older = EVENTS_7.replace(
+        "Player #1,/data/a.mp4,,,,,,,\n",
+        "Player #1,/data/a.mp4,,,,,,,\nPlayer #1,/data/b.mp4,,,,,,,\n",
+    )
+    with pytest.raises(InvalidLabels, match=r"several media files \(a.mp4, b.mp4\)"):
+        read_boris(write(tmp_path, older))
+
+
+def test_comments_of_several_lines_and_other_signs_above_the_table_are_read(tmp_path: Path) -> None:
+    text = EVENTS_7.replace("run,,,START", 'run,,"he ran;\n\nfast\x0b, too",START')
+    text = text.replace(
+        "Observation id,one", "Description,Behavior; day; one; more; of; it; all; is"
+    )
+    assert read_one(tmp_path, text).behaviors == ("run", "rear")
+    with pytest.raises(InvalidLabels, match="'HALT' as the kind of event in row 10"):
+        read_boris(write(tmp_path, text.replace("POINT", "HALT")))
