@@ -125,7 +125,8 @@ def _read_csv(path: Path) -> tuple[LabelTable, list[TableRow]]:
         raise InvalidLabels(
             f"{path} {'is empty' if not any(map(any, lines)) else f'begins with {starts[:head]}'}; "
             "its first rows must be scorer, bodyparts and coords (with several animals "
-            "individuals after scorer): save it again from the labelling tool"
+            "individuals after scorer): save it again from the labelling tool, with commas between "
+            "the cells"
         )
     coords = lines[head - 1]
     leading = next((i for i, cell in enumerate(coords) if cell in ("x", "y")), len(coords))

@@ -141,11 +141,12 @@ def read_slp_labels(path: Path) -> SlpLabels:
     ]
     animals = _animals(placed, tracks)
     names = _video_names(labels.videos)
+    alike = [_has_files_alike(video) for video in labels.videos]
     frames = []
     for frame, instances in placed:
         number = labels.videos.index(frame.video)
         points = _points(path, frame, instances, animals, len(keypoints))
-        name, picture = _picture(path, number, frame, names[number])
+        name, picture = _picture(path, number, frame, names[number], numbered=alike[number])
         frames.append(SlpFrame(name, picture, points))
     _check_points(path, labels, frames, keypoints)
     unique: tuple[str, ...] = ()
@@ -319,12 +320,21 @@ def _video_names(videos: Sequence[Any]) -> list[str]:
     return names
 
 
-def _picture(path: Path, number: int, frame: Any, name: str) -> tuple[str, Picture]:
+def _has_files_alike(video: Any) -> bool:
+    """Whether pictures of several folders are one video, and some have the same file name."""
+    files = video.filename if isinstance(video.filename, list) else []
+    return len({PureWindowsPath(str(one)).name for one in files}) < len(files)
+
+
+def _picture(
+    path: Path, number: int, frame: Any, name: str, *, numbered: bool
+) -> tuple[str, Picture]:
     index = int(frame.frame_idx)
     filename = frame.video.filename
     if isinstance(filename, list):
         file = _locate(path, str(filename[index]))
-        return f"{name}/{file.name}", FilePicture(file)
+        file_name = f"img{index:06d}{file.suffix}" if numbered else file.name
+        return f"{name}/{file_name}", FilePicture(file)
     picture_name = f"{name}/img{index:06d}.png"
     if Path(str(filename)).suffix in _EMBEDDING:
         return picture_name, EmbeddedPicture(path, number, index)

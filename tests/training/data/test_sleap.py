@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from training.data.labels import InvalidLabels
 from training.data.projects import read_projects
@@ -57,6 +58,27 @@ def test_embedded_pictures_are_read_from_the_package(tmp_path: Path, pictures: l
         path.unlink()
     for frame, original in zip(read_slp(package).frames, originals, strict=True):
         assert np.array_equal(frame.picture.read(), original)
+
+
+def test_pictures_of_one_name_from_several_folders_are_told_apart(tmp_path: Path) -> None:
+    paths = [tmp_path / day / "cam" / "img0.png" for day in ("monday", "tuesday")]
+    for level, path in enumerate(paths):
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (96, 80), (level,) * 3).save(path)
+    skeleton = sio.Skeleton(nodes=["nose"], name="animal")
+    video = sio.Video.from_filename([str(path) for path in paths])
+    frames = [
+        sio.LabeledFrame(
+            video=video,
+            frame_idx=place,
+            instances=[sio.Instance.from_numpy(np.full((1, 2), 9.0), skeleton=skeleton)],
+        )
+        for place in (0, 1)
+    ]
+    sio.save_file(sio.Labels(frames), str(tmp_path / "a.slp"))
+    found = read_slp(tmp_path / "a.slp").frames
+    assert len({frame.name for frame in found}) == 2
+    assert [frame.picture.read()[0, 0, 0] for frame in found] == [0, 1]
 
 
 def test_a_missing_picture_a_point_outside_and_a_damaged_file_are_refused(
