@@ -83,8 +83,8 @@ def import_labels(
         labels = _from_boris(found, source, video, renamed, subject)
     else:
         endings = f"({LABELS_ENDING}|{H5_LABELS_ENDING}|{PREDICTIONS_ENDING})$"
-        one = found.video(video or _stem(source, endings))
         values, names = read_label_file(source, found.behaviors, _INDEX_NAMES)
+        one = found.video(video or _stem(source, endings))
         values = _arrange(values, names, found, source, renamed, missing)
         _check_rows(len(values), one, source)
         labels = [(one, values)]

@@ -25,7 +25,7 @@ def read_label_file(
     """Read a label file as it stands: its columns in their order, `none` named background.
 
     Args:
-        path: CSV or .h5.
+        path: CSV, with commas, semicolons or tabs, or .h5.
         behaviors: names of the columns of an .h5: all, or all but `background`. (behaviors,
             frames), as MATLAB writes it, is turned.
         index_names: None: the first column of a CSV counts the frames, whatever is in it. Else it
@@ -42,14 +42,21 @@ def read_label_file(
         values, names = _read_h5(path, behaviors)
         return _check_values(values, names, path, values.astype(str)), names
     try:
-        table = pd.read_csv(path, index_col=0 if index_names is None else False)
+        with path.open(encoding="utf-8-sig") as file:
+            header = file.readline()
+        delimiter = max(",;\t", key=header.count)  # spreadsheets save what their country writes
+        index = 0 if index_names is None else False
+        table = pd.read_csv(path, sep=delimiter, index_col=index)
     except (OSError, ValueError) as error:
-        raise InvalidLabels(f"{path} is not a label table: {error}") from error
+        raise InvalidLabels(
+            f"{path} is not a label table: {error}; save it as CSV in UTF-8"
+        ) from error
     if index_names is not None:
         first = str(table.columns[0])
         if ("" if first.startswith("Unnamed") else first).strip().lower() in index_names:
             _check_index(pd.to_numeric(table.pop(first), errors="coerce"), path)
-    names = tuple(BACKGROUND if name == "none" else str(name) for name in table.columns)
+    titles = (str(name).strip() for name in table.columns)
+    names = tuple(BACKGROUND if name == "none" else name for name in titles)
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
     if twice is not None:
         raise InvalidLabels(f"{path} has two columns of {twice}; delete one of them")

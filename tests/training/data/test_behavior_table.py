@@ -56,3 +56,16 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     path.write_text(",none,background,run\n0,1,1,0\n")
     with pytest.raises(InvalidLabels, match="two columns of background"):
         read_label_file(path)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+def test_tables_that_a_spreadsheet_saved_are_read(tmp_path: Path, delimiter: str) -> None:
+    path = tmp_path / "one_labels.csv"
+    text = ", run ,rear\r\n0,1,0\r\n1,-1,0\r\n".replace(",", delimiter)
+    path.write_text(text, encoding="utf-8-sig")
+    values, names = read_label_file(path)
+    assert names == ("run", "rear")
+    assert values.tolist() == [[1, 0], [-1, 0]]
+    path.write_text(text, encoding="utf-16")
+    with pytest.raises(InvalidLabels, match="is not a label table: .*; save it as CSV in UTF-8"):
+        read_label_file(path)
