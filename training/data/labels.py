@@ -150,7 +150,9 @@ def picture_size_px(path: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as picture:
-            pages, size_px = getattr(picture, "n_frames", 1), picture.size
+            # A camera's JPEG may hold smaller copies of itself, and is an MPO then.
+            pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+            size_px = picture.size
     except (OSError, ValueError, SyntaxError) as error:
         raise InvalidLabels(
             f"{path} is not a readable picture; restore it or delete its label row"

@@ -67,5 +67,5 @@ def test_tables_that_a_spreadsheet_saved_are_read(tmp_path: Path, delimiter: str
     assert names == ("run", "rear")
     assert values.tolist() == [[1, 0], [-1, 0]]
     path.write_text(text, encoding="utf-16")
-    with pytest.raises(InvalidLabels, match="is not a label table: .*; save it as CSV in UTF-8"):
+    with pytest.raises(InvalidLabels, match=r"is not a label table: .*; save it as CSV in UTF-8"):
         read_label_file(path)

@@ -145,6 +145,15 @@ def test_a_stack_of_pictures_is_refused_where_its_first_page_was_taken(tmp_path:
         picture_size_px(path)
 
 
+def test_a_photograph_with_smaller_copies_of_itself_is_one_picture(tmp_path: Path) -> None:
+    path = tmp_path / "photograph.jpg"
+    copies = [Image.new("RGB", size) for size in ((10, 8), (5, 4))]
+    copies[0].save(path, format="MPO", save_all=True, append_images=copies[1:])
+    with Image.open(path) as picture:
+        assert picture.n_frames == 2
+    assert picture_size_px(path) == (10, 8)
+
+
 def test_left_and_right_are_paired_by_name() -> None:
     names = ("snout", "leftear", "rightear", "LeftPaw", "RightPaw", "lefthip")
     assert left_right_pairs(names) == (("leftear", "rightear"), ("LeftPaw", "RightPaw"))
