@@ -13,17 +13,23 @@ rest
 end to end
     From the file to the columns of the results. The ratio is to the slower of engine and decoder.
 
+With `--processes N`, the last two also in N processes side by side, each with its own decode
+workers and engine, as several `ethostream jobs run` on one machine work on one folder of jobs.
+
 Networks have random weights, and every precision is let through: speed does not depend on them.
 """
 
 import argparse
 import asyncio
+import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -51,6 +57,7 @@ from service.values import ResultChunk
 
 NETWORKS = ("resnet50-640x480", "deg_f-256x256", "realtime-256x256")
 _RENDERED = 60
+_REST_SHARED, _WHOLE_SHARED = "rest in processes", "end to end in processes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +128,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--engine", default="auto", choices=ENGINE_CHOICES)
     add("--precision", default="auto", choices=PRECISION_CHOICES)
     add("--decoder", default="auto", choices=DECODER_CHOICES)
-    add("--videos", type=int, default=2, help="videos at once")
+    add("--videos", type=int, default=2, help="videos at once, in each process")
     add("--frames", type=int, default=600, help="of each video")
     add("--rounds", type=int, default=3)
+    add("--processes", type=int, default=1, help="measure so many side by side, too")
     add("--out", type=Path, help="file for the JSON line")
     return parser
 
@@ -144,10 +152,7 @@ async def _measure(network: str, folder: Path, arguments: argparse.Namespace) ->
         engine=EngineConfig(engine=arguments.engine, precision=arguments.precision),
         video=VideoConfig(decoder=arguments.decoder, decode_workers=arguments.videos),
     )
-    real = Runtime(models, config)
-    idle = Runtime(
-        models, config, create=lambda *args, **named: _Zeros(create_engine(*args, **named))
-    )
+    real, idle = _open(models, config, is_idle=False), _open(models, config, is_idle=True)
     turns: dict[str, list[_Turn]] = {}
     try:
         for runtime in (real, idle):
@@ -171,6 +176,10 @@ async def _measure(network: str, folder: Path, arguments: argparse.Namespace) ->
     finally:
         await real.stop()
         await idle.stop()
+    if arguments.processes > 1:
+        for name, is_idle in ((_REST_SHARED, True), (_WHOLE_SHARED, False)):
+            run = _Run(network, models, video, config, arguments.videos, arguments.rounds, is_idle)
+            turns[name] = _run_side_by_side(run, arguments.processes)
     rates = {
         name: statistics.median(one.frames_per_s for one in taken) for name, taken in turns.items()
     }
@@ -179,6 +188,7 @@ async def _measure(network: str, folder: Path, arguments: argparse.Namespace) ->
         "network": network,
         "engine": loaded.engine,
         "precision": loaded.precision,
+        "processes": arguments.processes,
         "frames_per_s": {name: round(rate, 1) for name, rate in rates.items()},
         "ratio": round(
             statistics.median(
@@ -199,6 +209,75 @@ def _build(folder: Path, runtime: str, precision: str) -> None:
     manifest = build_engines(folder, runtime=runtime, precision=precision).manifest
     precisions = {**manifest.precisions, runtime: (precision,)}
     write_manifest(folder, msgspec.structs.replace(manifest, precisions=precisions))
+
+
+def _open(models: Path, config: ServiceConfig, *, is_idle: bool) -> Runtime:
+    """Return a runtime with the bundle's engines, or with ones that answer zeros at once."""
+    return Runtime(models, config, create=_create_zeros if is_idle else create_engine)
+
+
+def _create_zeros(*arguments: Any, **options: Any) -> Engine:
+    return _Zeros(create_engine(*arguments, **options))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What each of several processes does."""
+
+    network: str
+    models: Path
+    video: Path
+    config: ServiceConfig
+    videos: int
+    rounds: int
+    is_idle: bool
+
+
+_barrier: Barrier
+"""Where processes wait for one another; in each of them."""
+
+
+def _run_side_by_side(run: _Run, processes: int) -> list[_Turn]:
+    """Analyze in several processes at once; a turn lasts from the first one's to the last one's."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        processes, context, _meet_at, (context.Barrier(processes, timeout=600),)
+    ) as pool:
+        found = [*pool.map(_run_alone, [run] * processes)]
+    return [
+        _Turn(
+            sum(one.frames for one in turns),
+            max(one.seconds for one in turns),
+            sum(one.cpu_seconds for one in turns),
+        )
+        for turns in zip(*found, strict=True)
+    ]
+
+
+def _meet_at(barrier: Barrier) -> None:
+    global _barrier
+    _barrier = barrier
+    configure_logs("json", "warning")
+
+
+def _run_alone(run: _Run) -> Sequence[_Turn]:
+    return asyncio.run(_analyze_in_turns(run))
+
+
+async def _analyze_in_turns(run: _Run) -> list[_Turn]:
+    runtime = _open(run.models, run.config, is_idle=run.is_idle)
+    await runtime.start()
+    try:
+        await runtime.load([run.network])
+        pass_over_what_stays()
+        turns = []
+        for _ in range(run.rounds + 1):
+            await asyncio.to_thread(_barrier.wait)
+            read = partial(_analyze, run.network)
+            turns.append(await _run_all(runtime, run.videos, read, run.video))
+    finally:
+        await runtime.stop()
+    return turns[1:]  # the first one warms up
 
 
 def _run_engine(loaded: LoadedBundle, frames: int) -> _Turn:
@@ -246,6 +325,11 @@ def _cpu_seconds() -> float:
 
 def _lines(row: dict[str, Any]) -> list[tuple[str, str]]:
     name, rates = row["network"], row["frames_per_s"]
+    side_by_side = [
+        (f"{name}, {title} in {row['processes']} processes", f"{rates[part]:.1f} frames/s")
+        for title, part in (("all but the engine", _REST_SHARED), ("end to end", _WHOLE_SHARED))
+        if part in rates
+    ]
     return [
         (
             f"{name}, engine alone ({row['engine']} {row['precision']})",
@@ -260,6 +344,7 @@ def _lines(row: dict[str, Any]) -> list[tuple[str, str]]:
             f"{name}, end to end",
             f"{rates['end to end']:.1f} frames/s, {row['ratio']:.2f} x the slower part",
         ),
+        *side_by_side,
     ]
 
 
