@@ -22,7 +22,7 @@ class Gate:
 
     def __call__(self, _seconds: float) -> None:
         self.entered.set()
-        assert self.release.wait(10)
+        assert self.release.wait(60)
 
 
 def frame(column: int) -> Sample:
@@ -55,7 +55,7 @@ async def held(scheduler):
     engine = FakeEngine(batch_seconds=1.0, sleep=gate)
     graph = Graph("fake", engine)
     first = scheduler.submit(graph, frame(0), work=Work.LIVE)
-    await asyncio.to_thread(gate.entered.wait, 10)
+    await asyncio.to_thread(gate.entered.wait, 60)
     yield graph, engine, gate
     gate.release.set()
     await first
@@ -71,7 +71,7 @@ async def test_each_input_gets_its_own_answer(scheduler):
 
 async def test_a_lone_frame_leaves_at_once(scheduler):
     graph = Graph("fake", FakeEngine())
-    answer = await asyncio.wait_for(scheduler.submit(graph, frame(3), work=Work.LIVE), 5)
+    answer = await asyncio.wait_for(scheduler.submit(graph, frame(3), work=Work.LIVE), 60)
     assert answer.batch_size == 1
 
 
@@ -143,7 +143,7 @@ async def test_a_live_frame_that_waited_for_an_archive_batch_is_not_held_up_by_a
     scheduler.start()
     other = Graph("other", FakeEngine(batch_seconds=1.0, sleep=gate))
     running = scheduler.submit(other, frame(0), work=Work.ARCHIVE)
-    await asyncio.to_thread(gate.entered.wait, 10)
+    await asyncio.to_thread(gate.entered.wait, 60)
     graph = Graph("fake", FakeEngine())
     graph.batch_seconds.update({1: 0.7, 2: 0.8, 4: 1.0})
     archive = [scheduler.submit(graph, frame(0), work=Work.ARCHIVE) for _ in range(8)]
@@ -161,7 +161,7 @@ async def test_archive_frames_of_the_gpu_fill_a_live_batch_of_the_host_up(emulat
     engine = OnDevice(FakeEngine())
     other = Graph("other", FakeEngine(batch_seconds=1.0, sleep=gate))
     running = scheduler.submit(other, frame(0), work=Work.LIVE)
-    await asyncio.to_thread(gate.entered.wait, 10)
+    await asyncio.to_thread(gate.entered.wait, 60)
     graph, copies = Graph("fake", engine), DeviceCopies()
     graph.batch_seconds.update({1: 0.9, 2: 0.9, 4: 1000.0})
     archive = []
@@ -251,7 +251,7 @@ async def test_stopping_refuses_what_waits():
     scheduler.start()
     graph = Graph("fake", FakeEngine(batch_seconds=1.0, sleep=gate))
     working = scheduler.submit(graph, frame(1), work=Work.LIVE)
-    await asyncio.to_thread(gate.entered.wait, 10)
+    await asyncio.to_thread(gate.entered.wait, 60)
     waiting = scheduler.submit(graph, frame(2), work=Work.LIVE)
     stopping = asyncio.create_task(scheduler.stop())
     with pytest.raises(ShuttingDown):
@@ -296,7 +296,7 @@ async def test_live_and_archive_rows_share_no_batch_of_such_an_engine(scheduler)
     gate = Gate()
     graph = Graph("unsteady", Unsteady(batch_seconds=1.0, sleep=gate), is_steady=False)
     first = scheduler.submit(graph, frame(0), work=Work.LIVE)
-    await asyncio.to_thread(gate.entered.wait, 10)
+    await asyncio.to_thread(gate.entered.wait, 60)
     archive = [scheduler.submit(graph, frame(n), work=Work.ARCHIVE) for n in range(4)]
     live = [scheduler.submit(graph, frame(n), work=Work.LIVE) for n in range(3)]
     gate.release.set()
