@@ -47,7 +47,7 @@ def _stream_from_two_threads(address: str) -> list[int]:
         for _ in range(100):
             stream.send(IMAGE)
         stream.finish()
-        reader.join(timeout=10)
+        reader.join(timeout=60)
         return indexes
 
 

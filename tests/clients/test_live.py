@@ -332,7 +332,7 @@ async def test_a_fresh_stream_skips_what_finds_no_credit_and_keeps_the_order(
         client.stream(BUNDLES, freshness=freshness, max_age_ms=50) as stream,
     ):
         for _ in range(50):
-            await asyncio.wait_for(stream.send(IMAGE), timeout=5)
+            await asyncio.wait_for(stream.send(IMAGE), timeout=60)
         assert len(stream._outbox) <= stream.credits
         release.set()
         counts = await stream.finish()

@@ -68,7 +68,7 @@ def _kill_when_there(script: str, *arguments: str) -> None:
     with process.stdin, process.stdout:
         assert process.stdout.readline() == "there\n"
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 def test_a_killed_process_leaves_its_frames_and_answers(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ async def read_and(workers, path, frame_index, action):
 
 
 async def wait_until(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - another process sets no event here
             await asyncio.sleep(0.01)
 
@@ -199,13 +199,17 @@ async def test_a_worker_that_hangs_is_ended(long_video, is_alive):
 
 async def test_a_slow_reader_is_no_hanging_worker(long_video):
     async with (
-        DecodeWorkers(1, slots=3, stall_timeout_s=3.0) as workers,
+        DecodeWorkers(1, slots=3, stall_timeout_s=60.0) as workers,
         workers.open(long_video) as reader,
     ):
+        (worker,) = workers._busy
         count = 0
         async for frame in reader:
-            if frame.frame_index == 10:
+            if frame.frame_index == 10:  # not before: a process takes its time to begin
+                worker._stall_timeout_s = 3.0
                 await asyncio.sleep(3.5)
+            if frame.frame_index == 20:
+                worker._stall_timeout_s = 60.0
             count += 1
         assert count == LONG
 
