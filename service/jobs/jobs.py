@@ -127,13 +127,15 @@ class JobRunner:
         """
         told: JobStatus | None = None
         while True:
+            was_in_work = self._is_in_work(job_id)
             status = await self.status(job_id)
             if status != told:
                 yield status
             told = status
-            if status.job.is_over and not self._is_in_work(job_id):
+            if not status.job.is_over or self._is_in_work(job_id):
+                await self._wait_for_change()
+            elif not was_in_work:  # else the status may be of before its end: look once more
                 return
-            await self._wait_for_change()
 
     async def _run(self) -> None:
         owes_pages = True  # those of a runner that was killed

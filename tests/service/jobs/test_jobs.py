@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -147,6 +148,34 @@ async def test_a_cancelled_job_puts_its_videos_down_and_can_be_taken_up_again(
         status = await last(runner, job_id)
     assert [one.state for one in status.videos] == ["done", "failed", "done"]
     assert analyzer.first_frames[:2] == [0, 10]
+
+
+async def test_the_last_that_is_told_of_a_cancelled_job_is_how_its_videos_were_put_down(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "CHUNK_SECONDS", 0.0)
+    looked, is_put_down = threading.Event(), threading.Event()
+
+    def look_slowly(job: StoredJob, speed: JobSpeed) -> JobStatus:
+        status = look(job, speed)
+        looked.set()
+        assert is_put_down.wait(60)
+        return status
+
+    analyzer = CountingAnalyzer(hang_at=10)
+    async with running(folder, analyzer) as runner:
+        job_id = (await runner.submit(plan(folder, ("videos/a.mp4",)))).job.plan.job_id
+        await asyncio.wait_for(analyzer.hangs.wait(), 60)
+        monkeypatch.setattr("service.jobs.jobs.look", look_slowly)
+        runner.store.cancel(job_id)
+        told = asyncio.create_task(last(runner, job_id))
+        assert await asyncio.to_thread(looked.wait, 60)  # the video is in work still
+        runner._put_down(job_id)
+        async with asyncio.timeout(60):
+            while runner._is_in_work(job_id):  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.01)
+        is_put_down.set()
+        assert [one.state for one in (await told).videos] == ["cancelled"]
 
 
 async def test_what_failed_is_tried_again_and_nothing_else(folder: Path) -> None:
