@@ -11,8 +11,10 @@ from ethostream import errors
 
 from clients.testdata.record import MODELS, POSE
 from tests.e2e.archives import EXACT, settled, wait_until, watch_to_the_end, write_clip
+from tests.service.video.corpus import write_video
 
-LONG_FRAMES = 15_000
+LONG_FRAMES = 150_000
+"""So many that a server is in work at them still when the test comes to stop it."""
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,11 @@ def root(tmp_path_factory) -> Path:
     (root / "mixed" / "empty.mp4").touch()
     (root / "mixed" / "damaged.avi").write_bytes(os.urandom(5000))
     (root / "mixed" / "notes.txt").write_text("rat 7 escaped")
-    write_clip(root / "long.mp4", frames=LONG_FRAMES)
+    part = write_video(
+        root / "part.h264", frames=250, size=(64, 48), options={"bf": "0"}, format="h264"
+    )
+    (root / "long.h264").write_bytes(LONG_FRAMES // 250 * part.read_bytes())
+    part.unlink()
     for number in range(6):
         write_clip(root / "six" / f"{number}.mp4", seed=10 + number)
     return root
@@ -61,11 +67,9 @@ def test_every_file_of_a_folder_is_analyzed_or_named_with_its_reason(server, job
     )
     assert (submitted.title, submitted.priority) == ("a <week>", -2)
     assert [str(one) for one in submitted.bundles] == [f"{POSE}@1"]
-    told = watch_to_the_end(server.address, submitted.job_id)
-    job = told[-1]
+    job = watch_to_the_end(server.address, submitted.job_id)[-1]
     assert job.state == "failed"
     assert job.is_over
-    assert not told[0].is_over
     assert (job.videos, job.videos_done, job.videos_failed, job.frames) == (4, 2, 2, 80)
     assert job.progress == 1.0
     by_name = {Path(one.path).name: one for one in job.listed}
@@ -145,7 +149,8 @@ def test_jobs_need_their_scope_and_a_folder(start_server, tmp_path):
 
 
 def test_a_job_can_be_cancelled_while_it_runs_and_taken_up_again(server, jobs):
-    job_id = jobs.submit("long.mp4", bundles=POSE, formats=["dlc-csv"], out="cancelled").job_id
+    job_id = jobs.submit("long.h264", bundles=POSE, formats=["dlc-csv"], out="cancelled").job_id
+    assert not next(jobs.watch(job_id)).is_over
     wait_until(lambda: jobs.get(job_id).frames)
     with pytest.raises(errors.InvalidRequest, match="not over yet"):
         jobs.retry(job_id)
@@ -175,7 +180,7 @@ def test_a_new_server_goes_on_inside_the_video_and_who_watches_sees_it(start, ro
     settings.write_text("[server]\ndrain_seconds = 0.1\n")  # else the video may be done in it
     first = start("--config", str(settings), "--jobs", str(tmp_path))
     with ethostream.Client(first.address) as client:
-        job_id = client.jobs.submit("long.mp4", bundles=POSE, formats=["dlc-csv"]).job_id
+        job_id = client.jobs.submit("long.h264", bundles=POSE, formats=["dlc-csv"]).job_id
         updates = client.jobs.watch(job_id, reconnect_seconds=300)
         chunks = tmp_path / job_id / "results" / ".ethostream" / "long" / "chunks"
         next(updates)
