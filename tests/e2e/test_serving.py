@@ -239,12 +239,13 @@ def test_encoded_chunks_are_answered_frame_by_frame(server, recordings):
 
 
 def test_models_are_listed_with_cards_and_parity(server):
-    listed = server.models.ListModels(models_pb2.ListModelsRequest(), timeout=30).models
+    listed = server.models.ListModels(models_pb2.ListModelsRequest(), timeout=TIMEOUT_S).models
     names = {one.bundle.name for one in listed}
     assert {POSE, BEHAVIOR} <= names
     assert all(one.state == bundle_pb2.BUNDLE_STATE_READY for one in listed)
     reference = bundle_pb2.BundleReference(name=POSE)
-    shown = server.models.GetModel(models_pb2.GetModelRequest(bundle=reference), timeout=30).model
+    request = models_pb2.GetModelRequest(bundle=reference)
+    shown = server.models.GetModel(request, timeout=TIMEOUT_S).model
     assert "px" in shown.card
     assert shown.parity_json
     assert shown.metrics["mean_error_px"] > 0
@@ -272,20 +273,20 @@ def test_health_is_told_per_bundle_and_services_can_be_listed(server):
     channel = server.channel()
     health = health_pb2_grpc.HealthStub(channel)
     for name in ("", POSE, BEHAVIOR):
-        answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+        answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=TIMEOUT_S)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     with pytest.raises(grpc.RpcError) as caught:
-        health.Check(health_pb2.HealthCheckRequest(service="no-such-bundle"), timeout=10)
+        health.Check(health_pb2.HealthCheckRequest(service="no-such-bundle"), timeout=TIMEOUT_S)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
     request = reflection_pb2.ServerReflectionRequest(list_services="")
-    (response,) = stub.ServerReflectionInfo(iter([request]), timeout=10)
+    (response,) = stub.ServerReflectionInfo(iter([request]), timeout=TIMEOUT_S)
     services = {one.name for one in response.list_services_response.service}
     assert {f"ethostream.v1.{name}Service" for name in ("Inference", "Job", "Model")} <= services
 
 
 def test_a_model_watcher_sees_what_is_loaded(server):
-    call = server.models.WatchModels(models_pb2.WatchModelsRequest(), timeout=30)
+    call = server.models.WatchModels(models_pb2.WatchModelsRequest(), timeout=TIMEOUT_S)
     seen = {next(call).model.bundle.name for _ in range(2)}
     call.cancel()
     assert len(seen) == 2
@@ -300,19 +301,20 @@ def test_a_stream_keeps_its_version_when_it_is_unloaded(start_server, recordings
         yield start_message(POSE)
         for index, pixels in enumerate(frames):
             if index == 5:
-                assert unloaded.wait(30)
+                assert unloaded.wait(TIMEOUT_S)
             yield frame_message(index, pixels)
 
     call = server.inference.StreamFrames(messages(), timeout=TIMEOUT_S)
     assert next(call).HasField("started")
     reference = bundle_pb2.BundleReference(name=POSE)
-    server.models.UnloadModel(models_pb2.UnloadModelRequest(bundle=reference), timeout=30)
+    server.models.UnloadModel(models_pb2.UnloadModelRequest(bundle=reference), timeout=TIMEOUT_S)
     with pytest.raises(grpc.RpcError, match="is not loaded") as caught:
         stream(server.inference, [start_message(POSE)])
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     unloaded.set()
     assert [one.outcome.frame_index for one in call if one.HasField("outcome")] == list(range(10))
-    loaded = server.models.LoadModel(models_pb2.LoadModelRequest(bundle=reference), timeout=60)
+    request = models_pb2.LoadModelRequest(bundle=reference)
+    loaded = server.models.LoadModel(request, timeout=TIMEOUT_S)
     assert loaded.model.state == bundle_pb2.BUNDLE_STATE_READY
     assert_complete_pose = stream_frames(server.inference, frames, POSE)
     assert len(outcomes_of(assert_complete_pose)) == 10
@@ -338,7 +340,7 @@ def test_metrics_tell_what_was_answered(start_server, recordings):
     stream_frames(server.inference, frames, POSE)
     events = [json.loads(line) for line in server.log.read_text().splitlines() if line[0] == "{"]
     (port,) = [one["metrics_port"] for one in events if one["event"] == "serving"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=TIMEOUT_S) as response:
         text = response.read().decode()
     assert 'ethostream_frames_total{outcome="result",work="live"} 7.0' in text
     assert 'ethostream_batch_size_count{graph="openfield-mouse/pose"}' in text

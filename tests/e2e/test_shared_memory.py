@@ -156,7 +156,7 @@ def test_a_server_on_a_unix_socket_takes_shared_memory_and_no_second_one_its_pla
     assert all(tells(one, n) for n, one in enumerate(outcomes))
     command = [sys.executable, "-m", "ethostream.commands", "serve", "--models", str(MODELS)]
     second = subprocess.run(
-        [*command, "--listen", address], capture_output=True, text=True, check=False, timeout=60
+        [*command, "--listen", address], capture_output=True, text=True, check=False, timeout=300
     )
     assert second.returncode
     assert "a server listens on" in second.stderr
@@ -173,14 +173,14 @@ def test_single_calls_take_frames_in_memory_too(vectors):
     for index in range(3):
         one = frame(index, shared_offset_bytes=memory.write(index, numbered(index)))
         begin = {"session_id": session_id} if session_id else {"start": start}
-        response = call(pb2.AnalyzeFrameRequest(frame=one, **begin), timeout=30)
+        response = call(pb2.AnalyzeFrameRequest(frame=one, **begin), timeout=120)
         memory.release(index)
         session_id = response.session_id
         (pose,) = response.outcome.result.poses
         bright = pose.poses[0].y_px[0] * WIDTH_PX + pose.poses[0].x_px[0]
         assert bright == index
     assert mapped(vectors.process.pid)
-    call(pb2.AnalyzeFrameRequest(session_id=session_id, end_session=True), timeout=30)
+    call(pb2.AnalyzeFrameRequest(session_id=session_id, end_session=True), timeout=120)
     assert not mapped(vectors.process.pid)
     memory.close()
 
@@ -195,7 +195,7 @@ def sent(server, memory: frame_pb2.SharedMemory | None, frames):
     if memory is not None:
         start.start.shared_memory.CopyFrom(memory)
     messages = [start, *(pb2.StreamFramesRequest(frame=one) for one in frames)]
-    yield server.inference.StreamFrames(iter(messages), timeout=30)
+    yield server.inference.StreamFrames(iter(messages), timeout=120)
 
 
 def frame(index: int, **changes: object) -> frame_pb2.Frame:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.needs_train  # onnx makes the second version
 
 REQUESTS, THREADS, SWAPS = 1000, 4, 20
 _MOVED_PX = 50.0
-TIMEOUT_S = 60
+TIMEOUT_S = 300  # on a machine that does much else
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_no_request_fails_across_hot_swaps_and_each_is_answered_by_one_version(
         loaded = other
     swapped.set()
     for thread in threads:
-        thread.join(120)
+        thread.join(2 * TIMEOUT_S)
 
     assert not failures, failures[0]
     assert len(answers) >= REQUESTS
