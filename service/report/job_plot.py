@@ -64,6 +64,7 @@ def draw_job(videos: Sequence[JobVideo], out: Path | BytesIO, *, title: str = ""
                 _draw_bars(axis, values, color)
                 if place == 1:
                     axis.set_title(what, fontsize=9, color=INK)
+            last[1].yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
             last[0].set_ylabel(name, rotation=0, ha="right", va="center", color=INK)
         for axis in figure.axes:
             _clean(axis, len(videos), has_numbers=axis is top or axis in last)

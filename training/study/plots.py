@@ -36,8 +36,10 @@ def new_picture(title: str, y_title: str) -> tuple[Figure, Axes]:
 
 
 def save_picture(figure: Figure, axes: Axes, path: Path) -> None:
-    """Add the legend and write the PNG."""
-    axes.legend(frameon=False)
+    """Add the legend, below where it hides nothing, and write the PNG."""
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+    )
     figure.savefig(path, dpi=140)
 
 

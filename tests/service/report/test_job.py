@@ -4,9 +4,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from service.report import ReportedVideo, write_job_report, write_video_report
+from service.report import ReportedVideo, job_plot, write_job_report, write_video_report
 from service.report.job_plot import draw_job
 from service.report.job_videos import measure_videos
 from service.results import VideoResults, write_results
@@ -163,3 +164,19 @@ def test_the_picture_shows_states_and_behaviors_in_their_colors(
     assert rearing > 5000
     # Bars of two videos of three; every row has its own scale.
     assert locomotion == pytest.approx(rearing, rel=0.2)
+
+
+def test_bouts_are_counted_in_whole_numbers(
+    record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks: list[float] = []
+
+    def read(figure: Figure, out: Path) -> None:
+        for axis in figure.axes[2::2]:
+            axis.set_ylim(0, 4.3)
+            ticks.extend(axis.get_yticks())
+
+    monkeypatch.setattr(job_plot, "save_figure", read)
+    job_plot.draw_job(measure_videos([done(record, "a.mp4")]), tmp_path / "job.png", title="job")
+    assert len(ticks) > 2
+    assert all(tick == int(tick) for tick in ticks)
