@@ -107,7 +107,8 @@ class Run:
         path = path if path.is_file() else self.last_checkpoint
         if not path.is_file():
             raise NotFound(
-                f"run {self.directory} has no checkpoint; train it for one epoch at least"
+                f"run {self.directory} has no checkpoint; train it for one epoch at least (a study "
+                "deletes the checkpoints of its runs unless it is given --keep)"
             )
         return path
 

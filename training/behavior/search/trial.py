@@ -84,7 +84,7 @@ def check_base(base: Run, plan: TrialPlan) -> BehaviorTraining:
     """Return the settings of the base run, if its stages before the tuned one are finished.
 
     Raises:
-        NotFound: they are not.
+        NotFound: they are not, or have no checkpoint any more.
         InvalidConfig: it is no behavior run, or has no sequence model to tune.
     """
     settings = base.settings("behavior", BehaviorTraining)
@@ -94,6 +94,7 @@ def check_base(base: Run, plan: TrialPlan) -> BehaviorTraining:
                 f"run {base.directory} has not finished the stage {name}, which every trial takes "
                 "over; train it with `ethostream train behavior`"
             )
+        stage_run(base, name).best_checkpoint()
     if plan.stage == "sequence" and settings.sequence_model == "none":
         raise InvalidConfig(
             f"run {base.directory} has no sequence model; tune the features, or train one"

@@ -1,4 +1,5 @@
 import argparse
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -95,6 +96,15 @@ def test_a_base_run_without_its_earlier_stages_is_refused(base: Run, tmp_path: P
     bare = create_run(tmp_path, "bare", "behavior", base.config)
     with pytest.raises(NotFound, match="has not finished the stage flow"):
         check_base(bare, plan_of(bare))
+
+
+def test_a_base_run_whose_checkpoints_a_study_deleted_is_refused_before_the_trials(
+    base: Run, tmp_path: Path
+) -> None:
+    shutil.copytree(base.directory, tmp_path / "base")
+    shutil.rmtree(tmp_path / "base" / "flow" / "checkpoints")
+    with pytest.raises(NotFound, match=r"flow has no checkpoint; .* unless it is given --keep"):
+        check_base(open_run(tmp_path / "base"), plan_of(base))
 
 
 @pytest.mark.full
