@@ -39,8 +39,8 @@ def read_projects(paths: Sequence[Path]) -> LabelledData:
             Lightning Pose label CSV or the folder that holds it.
 
     Raises:
-        InvalidLabels: a project cannot be read, two have other keypoints, or a frame's name
-            (video folder and picture) occurs twice.
+        InvalidLabels: a project cannot be read, two have other keypoints, a frame's name (video
+            folder and picture) occurs twice, or no frame of any has a point.
     """
     if not paths:
         raise InvalidLabels("no labelled project was named; name at least one")
@@ -62,6 +62,11 @@ def read_projects(paths: Sequence[Path]) -> LabelledData:
                 frame.keypoints_xy, ((0, missing), (0, 0), (0, 0)), constant_values=np.nan
             )
             frames[frame.name] = replace(frame, keypoints_xy=padded)
+    if not any(np.isfinite(frame.keypoints_xy).any() for frame in frames.values()):
+        raise InvalidLabels(
+            f"none of the {len(frames)} pictures of {', '.join(map(str, paths))} has a labelled "
+            "point; place some first"
+        )
     return LabelledData(
         names=tuple(project.name for project in projects),
         keypoints=first.keypoints,

@@ -116,6 +116,15 @@ def test_projects_are_joined_unless_body_parts_or_frame_names_collide(tmp_path: 
         choose_frames(data.frames, ["v3/img0.png"])
 
 
+def test_labels_without_a_single_point_train_nothing(tmp_path: Path) -> None:
+    empty = make_project(tmp_path / "empty", HEAD + "labeled-data/v1/img0.png,,,,\n")
+    with pytest.raises(InvalidLabels, match=r"none of the 1 pictures of .*empty has a labelled"):
+        read_projects([empty])
+    row = "labeled-data/v2/img0.png,,,3,4\n"
+    some = make_project(tmp_path / "some", HEAD + row, video="v2")
+    assert len(read_projects([empty, some]).frames) == 2
+
+
 def test_the_hash_changes_with_labels_and_with_pixels(tmp_path: Path) -> None:
     row = "labeled-data/v1/img0.png,1,2,3,4\n"
     hashes = {
