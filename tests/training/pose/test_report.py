@@ -4,12 +4,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from training.data.frames import Example
 from training.pose.evaluate import MeasuredPart, PoseMeasurement
 from training.pose.predictions import PosePredictions, summarize
 from training.pose.report import write_report
 from training.pose.report.pictures import draw_labelled
+from training.pose.report.plots import draw_plots
 
 pytestmark = pytest.mark.needs_train
 
@@ -67,6 +69,23 @@ def test_the_page_holds_its_plots_and_pictures_and_escapes_names(tmp_path: Path)
         assert decoded.size
     mean = measured.parts[0].figures["mean_error_px"]
     assert f"<td>{mean:.2f}</td>" in text
+
+
+def test_the_legends_of_confidence_hide_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside: list[str] = []
+
+    def look(figure: Figure, path: Path, **_: object) -> None:
+        figure.draw_without_rendering()
+        [axes] = figure.axes
+        if path.stem in ("confidence_histogram", "error_against_confidence"):
+            legend = axes.get_legend().get_window_extent()
+            inside.extend([path.stem] if legend.y0 < axes.get_window_extent().y1 - 1 else [])
+
+    monkeypatch.setattr(Figure, "savefig", look)
+    draw_plots(measurement(part("test", frames=4), part("training", frames=6)), tmp_path)
+    assert inside == []
 
 
 def test_the_worst_frames_come_first_and_an_earlier_report_leaves_nothing(tmp_path: Path) -> None:

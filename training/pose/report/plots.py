@@ -133,7 +133,7 @@ def _error_against_confidence(measured: PoseMeasurement, axes: Axes) -> None:
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("confidence (dotted: cut-off)")
     axes.set_ylabel("error (px of the frame)")
-    axes.legend(frameon=False)
+    _legend_above(axes)
 
 
 def _confidence_histogram(measured: PoseMeasurement, axes: Axes) -> None:
@@ -151,7 +151,7 @@ def _confidence_histogram(measured: PoseMeasurement, axes: Axes) -> None:
     axes.set_yscale("symlog", linthresh=1)
     axes.set_xlabel(f"confidence, {part.name} frames (dotted: cut-off)")
     axes.set_ylabel("points")
-    axes.legend(frameon=False, loc="upper left")
+    _legend_above(axes)
 
 
 def _detections(measured: PoseMeasurement, axes: Axes) -> None:
