@@ -235,7 +235,8 @@ void LiveStream::wait_until_over(Lock& lock) {
 }
 
 bool LiveStream::has_credit() const {
-  return is_connected_ && !is_draining_ && !is_finishing_ && ledger_.in_flight() < credits_;
+  const bool is_open = call_ && is_connected_;  // the call may have ended just now
+  return is_open && !is_draining_ && !is_finishing_ && ledger_.in_flight() < credits_;
 }
 
 void LiveStream::throw_failure() const {

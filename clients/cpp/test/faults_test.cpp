@@ -1,8 +1,10 @@
 /// Broken connections, stopping and silent servers, on real servers.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <thread>
+#include <variant>
 
 #include "ethostream/ethostream.hpp"
 #include "live_stream.hpp"
@@ -47,6 +49,41 @@ void stream_across_an_end(int signal) {
 TEST(Faults, a_stream_goes_on_after_its_server_was_killed) { stream_across_an_end(SIGKILL); }
 
 TEST(Faults, a_stream_goes_on_after_its_server_was_told_to_stop) { stream_across_an_end(SIGTERM); }
+
+TEST(Faults, a_camera_that_sends_all_the_time_does_not_notice_a_killed_server) {
+  auto server = std::make_unique<Server>();
+  const std::string address = server->address();
+  const ethostream::Client client(address);
+  StreamOptions options;
+  options.freshness = ethostream::Freshness::latest;
+  options.reconnect_seconds = 240;
+  ethostream::Stream stream = client.stream(BUNDLES, options);
+  std::atomic<std::uint64_t> outcomes = 0;
+  stream.listen([&](const ethostream::Answer& answer) {
+    outcomes += std::holds_alternative<ethostream::FrameOutcome>(answer) ? 1 : 0;
+  });
+  std::atomic<bool> is_over = false;
+  std::thread camera([&] {
+    while (!is_over) {
+      stream.send(FRAME.image());
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  });
+  for (std::uint32_t kills = 0; kills < 2; ++kills) {
+    const auto before = stream.ledger().results;
+    while (stream.reconnects() < kills || stream.ledger().results == before) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    server->stop(SIGKILL);
+    server = std::make_unique<Server>(std::vector<std::string>{}, address);
+  }
+  is_over = true;
+  camera.join();
+  const auto counts = stream.finish();
+  EXPECT_EQ(counts.accepted, outcomes);
+  EXPECT_EQ(counts.in_flight(), 0U);
+  EXPECT_EQ(counts.unexpected, 0U);
+}
 
 TEST(Faults, without_reconnecting_a_killed_server_is_told_and_all_is_closed) {
   Server server;
