@@ -82,6 +82,7 @@ export class Connection {
   /**
    * One request, one response.
    *
+   * @throws InvalidRequest A value of the request fits into no message.
    * @throws EthostreamError The server refuses, fails or is not there.
    */
   async unary<I extends DescMessage, O extends DescMessage>(
@@ -89,13 +90,14 @@ export class Connection {
     request: MessageInitShape<I>,
     timeoutSeconds = this.#timeoutSeconds,
   ): Promise<MessageShape<O>> {
-    const { path, encode, decode } = wire(method);
+    const { path, decode } = wire(method);
+    const bytes = requestBytes(method.input, request);
     return new Promise((resolve, reject) => {
       this.#client.makeUnaryRequest(
         path,
-        encode,
+        asBuffer,
         decode,
-        create(method.input, request),
+        bytes,
         this.#metadata,
         { deadline: Date.now() + timeoutSeconds * 1000 },
         (error, response) => (error ? reject(this.error(error)) : resolve(response!)),
@@ -103,15 +105,20 @@ export class Connection {
     });
   }
 
-  /** One request, a stream of responses. */
+  /**
+   * One request, a stream of responses.
+   *
+   * @throws InvalidRequest A value of the request fits into no message.
+   */
   serverStream<I extends DescMessage, O extends DescMessage>(
     method: DescMethodServerStreaming<I, O>,
     request: MessageInitShape<I>,
   ): grpc.ClientReadableStream<MessageShape<O>> {
-    const { path, encode, decode } = wire(method);
-    const message = create(method.input, request);
-    const call = this.#client.makeServerStreamRequest(path, encode, decode, message, this.#metadata);
-    return quiet(call);
+    const { path, decode } = wire(method);
+    const bytes = requestBytes(method.input, request);
+    return quiet(
+      this.#client.makeServerStreamRequest(path, asBuffer, decode, bytes, this.#metadata),
+    );
   }
 
   /** A stream of requests and the promise of one response. */
@@ -150,6 +157,22 @@ export class Connection {
   /** End the connection; calls that still run end by themselves. */
   close(): void {
     this.#client.close();
+  }
+}
+
+/**
+ * A request for the wire.
+ *
+ * @throws InvalidRequest A value fits not into its field.
+ */
+export function requestBytes<I extends DescMessage>(
+  schema: I,
+  request: MessageInitShape<I>,
+): Uint8Array {
+  try {
+    return toBinary(schema, create(schema, request));
+  } catch (error) {
+    throw new InvalidRequest((error as Error).message);
   }
 }
 

@@ -146,6 +146,9 @@ function pixelFields({ data, widthPx, heightPx }: Pixels, color: Color) {
         `give ${pixels} (gray) or ${3 * pixels} (color)`,
     );
   }
+  if (!Object.hasOwn(COLORS, color)) {
+    throw new InvalidFrame(`unknown color '${color}'; choose one of ${Object.keys(COLORS).join(", ")}`);
+  }
   const encoding = data.length === pixels ? FrameEncoding.GRAY8 : COLORS[color];
   return { encoding, widthPx, heightPx, data };
 }

@@ -1,10 +1,9 @@
 /** A live stream: frames or chunks in, one outcome a frame out, across broken connections. */
 
-import { create, toBinary } from "@bufbuild/protobuf";
 import type { ClientDuplexStream } from "@grpc/grpc-js";
 
 import { AnswerQueue } from "./answers.js";
-import type { Connection } from "./connection.js";
+import { type Connection, requestBytes } from "./connection.js";
 import {
   EthostreamError,
   InvalidFrame,
@@ -28,13 +27,12 @@ import { streamStart, type StreamOptions } from "./options.js";
 import { Reconnect } from "./reconnect.js";
 import { behaviorBundles, settle } from "./settle.js";
 import { Signal } from "./signal.js";
+import { Silence } from "./silence.js";
 import type { Answer, BundleInfo, Bundles, ChunkCodec, Image } from "./values.js";
 
 type Call = ClientDuplexStream<Uint8Array, StreamFramesResponse>;
 
-// gRPC can leave a call without answer and without end, though the connection lives: seen once
-// with grpc-js 1.14 and grpcio 1.85, and where a call meets a stopping server.
-const SILENCE_MS = 60_000;
+const SILENCE_MS = 60_000; // without any answer while some are owed
 const BROKE = "the connection broke before the answer";
 
 /**
@@ -117,19 +115,20 @@ export class LiveStream implements AsyncIterable<Answer> {
     if (this.#codec !== undefined) {
       throw new InvalidRequest("this stream sends chunks; open another one for frames");
     }
-    await this.#waitForRoom((this.options.freshness ?? "all") === "all");
-    const frameIndex = this.#checkedIndex("frame", options.frameIndex);
-    if (this.#hasCredit()) {
-      const color = options.color ?? this.options.color ?? "rgb";
-      const fields = { frameIndex, captureTimeNs, color, crop: options.crop };
-      const frame = encodeFrame(image, fields, this.connection.maxMessageBytes);
-      this.#ledger.send(frameIndex, captureTimeNs);
-      await this.#write(frameIndex, { case: "frame", value: frame });
-    } else {
-      this.#answers.push(this.#ledger.skip(frameIndex, captureTimeNs));
-      await this.#write(frameIndex);
-    }
-    return frameIndex;
+    return this.#whenThereIsRoom((this.options.freshness ?? "all") === "all", () => {
+      const frameIndex = this.#checkedIndex("frame", options.frameIndex);
+      if (this.#hasCredit()) {
+        const color = options.color ?? this.options.color ?? "rgb";
+        const fields = { frameIndex, captureTimeNs, color, crop: options.crop };
+        const frame = encodeFrame(image, fields, this.connection.maxMessageBytes);
+        const request = encode({ case: "frame", value: frame });
+        this.#ledger.send(frameIndex, captureTimeNs);
+        this.#call!.write(request); // gRPC buffers no more than the credits allow
+      } else {
+        this.#answers.push(this.#ledger.skip(frameIndex, captureTimeNs));
+      }
+      return frameIndex;
+    });
   }
 
   /**
@@ -152,14 +151,16 @@ export class LiveStream implements AsyncIterable<Answer> {
       const sends = this.#codec ? `${this.#codec} chunks` : "frames";
       throw new InvalidRequest(`this stream sends ${sends}; open another one for ${codec} chunks`);
     }
-    await this.#waitForRoom(true);
-    const chunkIndex = this.#checkedIndex("chunk", options.chunkIndex);
-    const fields = { codec, chunkIndex, captureTimeNs };
-    const chunk = encodeChunk(data, fields, this.connection.maxMessageBytes);
-    this.#codec = codec;
-    this.#ledger.sendChunk(chunkIndex, captureTimeNs);
-    await this.#write(chunkIndex, { case: "chunk", value: chunk });
-    return chunkIndex;
+    return this.#whenThereIsRoom(true, () => {
+      const chunkIndex = this.#checkedIndex("chunk", options.chunkIndex);
+      const fields = { codec, chunkIndex, captureTimeNs };
+      const chunk = encodeChunk(data, fields, this.connection.maxMessageBytes);
+      const request = encode({ case: "chunk", value: chunk });
+      this.#codec = codec;
+      this.#ledger.sendChunk(chunkIndex, captureTimeNs);
+      this.#call!.write(request);
+      return chunkIndex;
+    });
   }
 
   /**
@@ -208,8 +209,14 @@ export class LiveStream implements AsyncIterable<Answer> {
     return { done: true, value: undefined };
   }
 
-  /** Connect, and wait for room among the answers; where patient, for credit, too. */
-  async #waitForRoom(isPatient: boolean): Promise<void> {
+  /**
+   * Connect, and wait for room among the answers; where patient, for credit, too. Then take what is
+   * to be sent at once, before the room can go to another, and let it leave before the caller works
+   * on.
+   *
+   * @param take Returns the number that it took.
+   */
+  async #whenThereIsRoom(isPatient: boolean, take: () => number): Promise<number> {
     if (this.#running === undefined) {
       await this.open();
     }
@@ -219,6 +226,10 @@ export class LiveStream implements AsyncIterable<Answer> {
       await this.#changed.wait();
     }
     this.#throwIfOver();
+    const index = take();
+    this.#nextIndex = index + 1;
+    await new Promise((resolve) => setImmediate(resolve)); // answers must not be kept out either
+    return index;
   }
 
   #checkedIndex(kind: string, index = this.#nextIndex): number {
@@ -227,15 +238,6 @@ export class LiveStream implements AsyncIterable<Answer> {
       throw new InvalidFrame(`${kind} ${index} after ${kind} ${last}; numbers only grow`);
     }
     return index;
-  }
-
-  /** Take a number, and let its request, if any, leave before the caller works on. */
-  async #write(index: number, request?: StreamFramesRequest["request"]): Promise<void> {
-    this.#nextIndex = index + 1;
-    if (request !== undefined) {
-      this.#call!.write(encode(request)); // gRPC buffers no more than the credits allow
-    }
-    await new Promise((resolve) => setImmediate(resolve)); // answers must not be kept out either
   }
 
   /** Connect, talk, and connect again until the stream is over. */
@@ -260,15 +262,7 @@ export class LiveStream implements AsyncIterable<Answer> {
   /** One connection from its start to its end, and the error that it ended with. */
   async #talk(): Promise<EthostreamError | undefined> {
     const call = this.connection.bidiStream(InferenceService.method.streamFrames);
-    let isSilent = false;
-    const limit = setTimeout(() => {
-      if (this.#isConnected && !this.#isFinishing && this.#inFlight() === 0) {
-        limit.refresh(); // nothing is owed: the camera pauses
-        return;
-      }
-      isSilent = true;
-      call.cancel();
-    }, this.silenceMs);
+    const silence = new Silence(() => call.cancel(), this.silenceMs, () => this.#isOwed());
     this.#call = call;
     this.#isDraining = false;
     call.write(
@@ -279,11 +273,11 @@ export class LiveStream implements AsyncIterable<Answer> {
     }
     try {
       for await (const response of call) {
-        limit.refresh();
+        silence.heard();
         this.#take(response as StreamFramesResponse);
       }
     } catch (error) {
-      if (isSilent) {
+      if (silence.isBroken) {
         const seconds = this.silenceMs / 1000;
         return new Unavailable(`${this.connection.address} owed an answer for ${seconds} s`);
       }
@@ -293,7 +287,7 @@ export class LiveStream implements AsyncIterable<Answer> {
       }
       throw error;
     } finally {
-      clearTimeout(limit);
+      silence.stop();
       call.cancel();
       this.#call = undefined;
     }
@@ -366,8 +360,16 @@ export class LiveStream implements AsyncIterable<Answer> {
     return !this.#isFinishing;
   }
 
+  /** Whether the server has to say something; else the camera may pause. */
+  #isOwed(): boolean {
+    return (
+      !this.#isConnected || this.#isDraining || this.#isFinishing || this.#inFlight() > 0
+    );
+  }
+
   #hasCredit(): boolean {
     return (
+      this.#call !== undefined && // it may have ended just now
       this.#isConnected &&
       !this.#isDraining &&
       !this.#isFinishing &&
@@ -395,5 +397,5 @@ export class LiveStream implements AsyncIterable<Answer> {
 }
 
 function encode(request: StreamFramesRequest["request"]): Uint8Array {
-  return toBinary(StreamFramesRequestSchema, create(StreamFramesRequestSchema, { request }));
+  return requestBytes(StreamFramesRequestSchema, { request });
 }

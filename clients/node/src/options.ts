@@ -2,6 +2,7 @@
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 
+import { requestBytes } from "./connection.js";
 import { InvalidRequest } from "./errors.js";
 import { cropRegion, dynamicCropMessage } from "./frames.js";
 import {
@@ -86,7 +87,7 @@ export function streamStart(bundles: Bundles, options: StreamOptions): StreamSta
   if (![maxAgeMs, maxFramesInFlight].every((one) => one >= 0)) {
     throw new InvalidRequest("maxAgeMs and maxFramesInFlight are 0 or more");
   }
-  return create(StreamStartSchema, {
+  const start = create(StreamStartSchema, {
     bundles: selections(bundles),
     freshness: policy,
     maxAgeMs,
@@ -98,4 +99,6 @@ export function streamStart(bundles: Bundles, options: StreamOptions): StreamSta
     ...(options.crop && { crop: cropRegion(options.crop) }),
     ...(options.dynamicCrop && { dynamicCrop: dynamicCropMessage(options.dynamicCrop) }),
   });
+  requestBytes(StreamStartSchema, start); // throws here what would fit into no message
+  return start;
 }

@@ -5,6 +5,7 @@ import { after, before, test } from "node:test";
 
 import {
   Client,
+  type Color,
   InvalidFrame,
   InvalidRequest,
   NotFound,
@@ -224,6 +225,7 @@ test("what cannot be sent is told at once and the stream goes on", TIMEOUT, asyn
     [FRAME, { frameIndex: 7.5 }, /numbers only grow/],
     [{ ...FRAME, widthPx: 63 }, {}, /3072 bytes are no frame of 63x48 px; give 3024/],
     [{ ...FRAME, heightPx: -1 }, {}, /64x-1/],
+    [FRAME, { color: "red" as Color }, /unknown color 'red'; choose one of rgb, bgr/],
     [new Uint8Array([1, 2, 3]), {}, /neither like JPEG nor like PNG/],
     [FRAME, { crop: { xPx: 0, yPx: -1, widthPx: 8, heightPx: 8 } }, /outside any frame/],
   ] as const) {
@@ -234,6 +236,32 @@ test("what cannot be sent is told at once and the stream goes on", TIMEOUT, asyn
   }
   await stream.send(FRAME);
   assert.equal((await stream.finish()).results, 2);
+});
+
+test("what fits into no message is told at once, and no frame waits for it", TIMEOUT, async () => {
+  const stream = client.stream("vector-points");
+  for (const captureTimeNs of [2n ** 63n, 0.5 as unknown as bigint]) {
+    await assert.rejects(stream.send(FRAME, { captureTimeNs }), (error) => {
+      assert.ok(error instanceof InvalidRequest, String(error));
+      return /capture_time_ns/.test(error.message);
+    });
+    const session = client.session("vector-points");
+    await assert.rejects(session.analyze(FRAME, { captureTimeNs }), InvalidRequest);
+  }
+  await stream.send(FRAME);
+  const counts = await stream.finish();
+  assert.deepEqual([counts.accepted, counts.results], [1, 1]);
+  const odd = { freshness: "deadline", maxAgeMs: 33.3 } as const;
+  assert.throws(() => client.stream("vector-points", odd), /max_age_ms.*33.3/);
+});
+
+test("sends that nobody awaited in turn wait for credit all the same", TIMEOUT, async () => {
+  const stream = client.stream(BUNDLES, { maxFramesInFlight: 1 });
+  await stream.open();
+  const sent = Array.from({ length: 20 }, () => stream.send(FRAME));
+  assert.deepEqual(await Promise.all(sent), [...sent.keys()]);
+  const counts = await stream.finish();
+  assert.deepEqual([counts.results, counts.skipped], [20, 0]);
 });
 
 test("a finished stream takes no more frames", TIMEOUT, async () => {
