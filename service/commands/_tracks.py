@@ -251,6 +251,7 @@ def quality(arguments: argparse.Namespace) -> int:
     """Judge tracks, and draw the worst frames where the video is given."""
     from service.drawing.contact_sheet import Tile, draw_contact_sheet
     from service.tracks.quality import judge_track, worst_frames
+    from service.video.pyav import VideoFile
 
     if arguments.video and len(arguments.files) > 1:
         raise InvalidRequest("--video goes with one FILE; judge the others without it")
@@ -263,6 +264,8 @@ def quality(arguments: argparse.Namespace) -> int:
     )
     reports: list[Report] = []
     for track in _tracks_apart(arguments):
+        if arguments.video and not track.frame_rate_hz:
+            track = replace(track, frame_rate_hz=VideoFile(arguments.video).info.frame_rate_hz)
         judged = judge_track(track, choices)
         apart = max(1, round(track.frame_rate_hz / 2))
         worst = worst_frames(judged, arguments.frames, apart)

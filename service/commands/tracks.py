@@ -160,7 +160,12 @@ def _configure_video(action: argparse.ArgumentParser) -> None:
 
 def _configure_quality(action: argparse.ArgumentParser) -> None:
     add = action.add_argument
-    add("--video", type=Path, metavar="VIDEO", help="draw the worst frames of this recording")
+    add(
+        "--video",
+        type=Path,
+        metavar="VIDEO",
+        help="recording whose worst frames are drawn; also tells the rate where FILE does not",
+    )
     add("--frames", type=int, default=24, metavar="N", help="worst frames, 0.5 s apart")
     add("--cutoff", type=float, default=0.6, metavar="P", help="confidence of a found keypoint")
     add(

@@ -24,7 +24,8 @@ from service.results.rows import by_frame, owned_points, recording_files
 from service.results.video_results import VideoResults
 from service.values import PoseColumns
 
-_DETECTIONS = "detections"
+DETECTIONS = {"rows": "detections"}
+"""Provenance of a file whose rows are not grouped into animals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +153,8 @@ def write_analysis(
 
 
 def are_detections(provenance: Mapping[str, object]) -> bool:
-    """Say whether a file was written here of a bundle whose rows are not grouped into animals."""
-    return provenance.get("rows") == _DETECTIONS
+    """Say whether a file was written here of rows that are not grouped into animals."""
+    return provenance.items() >= DETECTIONS.items()
 
 
 def _instances(results: VideoResults, bundle: AnsweredBundle, poses: PoseColumns) -> Instances:
@@ -167,7 +168,7 @@ def _instances(results: VideoResults, bundle: AnsweredBundle, poses: PoseColumns
         "video_sha256": results.provenance.source.sha256,
     }
     if bundle.pose.max_animals > 1:
-        provenance["rows"] = _DETECTIONS
+        provenance |= DETECTIONS
     return Instances(
         keypoints=bundle.pose.keypoints,
         skeleton=bundle.pose.skeleton,

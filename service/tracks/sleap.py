@@ -6,7 +6,7 @@ import numpy as np
 import sleap_io
 
 from service.errors import InvalidRequest
-from service.results.sleap import Instances, are_detections, write_predictions
+from service.results.sleap import DETECTIONS, Instances, are_detections, write_predictions
 from service.tracks.track import Rows, Track
 
 
@@ -61,14 +61,10 @@ def write_sleap(track: Track, path: Path, video: Path) -> None:
     """Write a track as predictions in a .slp file, which SLEAP and sleap-io open.
 
     Args:
-        track: of animals, or poses that are not linked over time.
+        track: its rows are instances, with a track each where they are animals over time.
         path: file to write, .slp.
         video: the recording, as the file refers to it; it need not exist here.
-
-    Raises:
-        InvalidRequest: the rows are detections, which have no place in SLEAP.
     """
-    track.require_animals("a file of SLEAP", across_frames=False)
     linked = track.rows == "animals" and track.animals > 1
     instances = Instances(
         keypoints=track.keypoints,
@@ -77,5 +73,6 @@ def write_sleap(track: Track, path: Path, video: Path) -> None:
         keypoints_xy=track.keypoints_xy,
         confidence=track.confidence,
         tracks=track.names if linked else (),
+        provenance=DETECTIONS if track.rows == "detections" else {},
     )
     write_predictions(instances, sleap_io.Video(filename=str(video), open_backend=False), path)

@@ -119,6 +119,20 @@ def test_quality_prints_a_table(recorded, tmp_path, capsys):
     assert "leftear / rightear: wrong side in" in text
 
 
+def test_quality_takes_the_rate_from_the_recording_where_the_file_tells_none(
+    recorded, tmp_path, capsys
+):
+    files, path = recorded
+    rateless = write_tracks(read_tracks(path), tmp_path / "cage", ["dlc-csv"])[0]
+    with pytest.raises(InvalidRequest, match="give --rate"):
+        call("quality", rateless)
+    capsys.readouterr()
+    assert call("quality", rateless, "--video", files.video, "--json") == 0
+    assert call("quality", path, "--out", tmp_path, "--json") == 0
+    found, known = (json.loads(line)["tracks"][0] for line in capsys.readouterr().out.splitlines())
+    assert found["minutes"] == pytest.approx(known["minutes"])
+
+
 def test_videos_are_drawn_several_at_once(recorded, tmp_path, capsys):
     files, path = recorded
     other = write_tracks(read_tracks(path), tmp_path / "other", ["dlc-h5"])[0]

@@ -114,9 +114,9 @@ def test_sleap_files_keep_positions_confidence_tracks_and_skeleton(holed, tmp_pa
     assert found.rows == "animals"
     np.testing.assert_allclose(found.keypoints_xy[holed.frame_index], holed.keypoints_xy)
     np.testing.assert_allclose(found.confidence[holed.frame_index], holed.confidence)
-    poses = replace(holed, rows="poses")
-    sleap.write_sleap(poses, path, Path("cage.mp4"))
-    assert read_tracks(path).rows == "poses"
+    for rows in ("poses", "detections"):
+        sleap.write_sleap(replace(holed, rows=rows), path, Path("cage.mp4"))
+        assert read_tracks(path).rows == rows
 
 
 def test_sleap_analysis_files_are_told_from_deeplabcut_by_what_is_in_them(track, tmp_path):
