@@ -88,11 +88,21 @@ def read_project(path: Path) -> LabelledProject:
         from training.data.sleap import read_slp
 
         return read_slp(path)
-    if path.suffix == ".csv" or _is_lightning_pose(path):
+    if is_lightning_pose(path):
         from training.data.lightning_pose import read_lightning_pose
 
         return read_lightning_pose(path)
     return read_deeplabcut(path)
+
+
+def is_lightning_pose(path: Path) -> bool:
+    """Whether this is a label CSV, or a folder with one beside labeled-data or without it."""
+    is_deeplabcut = (path / "labeled-data").is_dir() or (path / "config.yaml").is_file()
+    return (
+        path.suffix == ".csv"
+        or (path / "CollectedData.csv").is_file()
+        or (not is_deeplabcut and any(path.glob("*.csv")))
+    )
 
 
 def choose_frames(frames: dict[str, LabelledFrame], names: Sequence[str]) -> list[LabelledFrame]:
@@ -108,12 +118,6 @@ def choose_frames(frames: dict[str, LabelledFrame], names: Sequence[str]) -> lis
             "restore them, or train anew"
         )
     return [frames[name] for name in names]
-
-
-def _is_lightning_pose(path: Path) -> bool:
-    """Whether a folder has its labels in one CSV, beside labeled-data or without it."""
-    is_deeplabcut = (path / "labeled-data").is_dir() or (path / "config.yaml").is_file()
-    return (path / "CollectedData.csv").is_file() or (not is_deeplabcut and any(path.glob("*.csv")))
 
 
 def _in_order(

@@ -17,6 +17,7 @@ from service.results.atomic import replacing
 from training.data.deeplabcut import read_project, read_tables, table_points
 from training.data.deeplabcut_config import CONFIG_NAME, read_config
 from training.data.labels import FilePicture, Picture
+from training.data.projects import is_lightning_pose
 from training.data.projects import read_project as read_any
 from training.data.sleap import read_slp_labels, write_slp
 from training.data.write_deeplabcut import write_label_table, write_table
@@ -62,9 +63,13 @@ def deeplabcut_to_slp(project: Path, out: Path) -> int:
 
     Raises:
         InvalidLabels: the project cannot be read.
-        InvalidRequest: the file exists.
+        InvalidRequest: the file exists, or these are labels of another tool.
     """
     _refuse_existing(out)
+    if is_lightning_pose(project) or project.suffix == ".slp":
+        raise InvalidRequest(
+            f"{project} is no DeepLabCut project; make one of it first, with --to deeplabcut"
+        )
     labels = read_project(project)  # checks everything
     config_path = project / CONFIG_NAME
     scorer = read_config(config_path).scorer if config_path.is_file() else None

@@ -80,6 +80,8 @@ def test_folders_whose_names_would_be_one_are_kept_apart(tmp_path: Path) -> None
         cv2.imwrite(str(picture), np.full((48, 64, 3), number, np.uint8))
         rows.append(f"labeled-data/{folder}/img0.png,{number},{number}")
     (tmp_path / "lp" / "CollectedData.csv").write_text("\n".join(rows))
+    with pytest.raises(InvalidRequest, match="with --to deeplabcut"):
+        deeplabcut_to_slp(tmp_path / "lp", tmp_path / "labels.slp")
     to_deeplabcut(tmp_path / "lp", tmp_path / "dlc", scorer="me", task="t")
     frames = read_project(tmp_path / "dlc").frames
     assert sorted(frame.keypoints_xy[0, 0, 0] for frame in frames) == [0, 1, 2]
