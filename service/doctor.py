@@ -16,6 +16,7 @@ from service.bundle import find_bundles, read_bundle
 from service.engine import choose_engine, default_threads, load_graph
 from service.engine.cuda import find_gpu
 from service.engine.gpu_memory import create_shared_memory
+from service.engine.provider_library import find_load_failure
 from service.engine.tensorrt_library import (
     RUNTIMES,
     install_command,
@@ -137,10 +138,15 @@ def _cuda_provider() -> Check:
         import onnxruntime
     except ImportError as error:
         return Check("engine", name, "missing", str(error), "uv sync --extra gpu")
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        return Check("engine", name, "ok", f"onnxruntime-gpu {onnxruntime.__version__}")
-    detail = "the ONNX Runtime that is installed is the one for the CPU"
-    return Check("engine", name, "missing", detail, "uv sync --extra gpu")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        detail = "the ONNX Runtime that is installed is the one for the CPU"
+        return Check("engine", name, "missing", detail, "uv sync --extra gpu")
+    found = f"onnxruntime-gpu {onnxruntime.__version__}"
+    if failure := find_load_failure("cuda"):
+        is_driver = failure.startswith(("libcuda.", "nvcuda."))
+        fix = "install an NVIDIA driver" if is_driver else "uv sync --extra gpu"
+        return Check("engine", name, "failed", f"{found} cannot be loaded: {failure}", fix)
+    return Check("engine", name, "ok", found)
 
 
 def _tensorrt(runtime: str) -> Check:

@@ -32,3 +32,11 @@ def test_what_the_image_copies_exists():
     for line in re.findall(r"^COPY (.+)$", text, re.M):
         for name in line.replace("${EXTRA}", "cpu").split()[:-1]:
             assert (DEPLOY.parent / name).exists(), name
+
+
+def test_the_gpu_image_brings_the_libraries_of_cuda_and_sees_the_video_decoder():
+    pinned = set(
+        re.findall(r"^([a-z0-9-]+)==", (DEPLOY / "requirements" / "gpu.txt").read_text(), re.M)
+    )
+    assert {"nvidia-cublas", "nvidia-cuda-runtime", "nvidia-cudnn-cu13", "nvidia-curand"} <= pinned
+    assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video" in (DEPLOY / "Dockerfile").read_text()

@@ -15,6 +15,7 @@ from service.engine.base import Engine, Tensors, TensorSpec
 from service.engine.built import built_engine
 from service.engine.cuda import find_gpu
 from service.engine.fake import FakeEngine
+from service.engine.provider_library import find_load_failure
 from service.engine.tensorrt_library import RUNTIMES, load_library, require_installed
 from service.engine_names import AUTO_ORDER, ENGINES, PRECISIONS
 from service.errors import EngineUnavailable
@@ -168,7 +169,6 @@ def _choose_precision(manifest: Manifest, engine: str, precision: str) -> str:
         return _choose_built(manifest, engine, wanted)
     if engine == "onnxruntime:cuda":
         _check_cuda_provider()
-        find_gpu()
     usable = [one for one in wanted if one != "bf16" or _computes_bf16(engine)]
     return usable[0] if usable else wanted[-1]
 
@@ -209,6 +209,12 @@ def _check_cuda_provider() -> None:
         raise EngineUnavailable(
             "this ONNX Runtime is the one for the CPU; run `uv sync --extra gpu` (in place of the "
             "extra cpu) for the one with CUDA"
+        )
+    find_gpu()
+    if failure := find_load_failure("cuda"):
+        raise EngineUnavailable(
+            f"ONNX Runtime's provider for CUDA cannot be loaded ({failure}); run `uv sync --extra "
+            "gpu`, which brings CUDA and cuDNN"
         )
 
 

@@ -1,7 +1,6 @@
 """ONNX Runtime: on the CPU, where it runs everywhere, and on a GPU through CUDA or TensorRT."""
 
 from collections.abc import Collection
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from service.engine.base import DeviceTensors, Tensors, TensorSpec
 from service.engine.cache import cache_folder
 from service.engine.cuda import Stream, find_gpu
 from service.engine.device import DeviceArray, Rows
+from service.engine.provider_library import find_load_failure, load_gpu_libraries
 from service.errors import EngineFailed, EngineUnavailable
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
@@ -152,7 +152,7 @@ def _open(
             'place of the extra cpu), or set engine = "auto"'
         )
     if device != "cpu":
-        _load_gpu_libraries()
+        load_gpu_libraries()
     ours = {} if stream is None else {"user_compute_stream": str(int(stream.handle))}
     settings: dict[str, dict[str, str]] = {_CUDA: _cuda_options() | ours, _CPU: {}}
     if device == "tensorrt":
@@ -161,19 +161,12 @@ def _open(
         str(graph), options, providers=[(name, settings[name]) for name in wanted]
     )
     if session.get_providers() != wanted:
+        reason = find_load_failure(device) or "see `ethostream doctor` for what is missing"
         raise EngineUnavailable(
             f"ONNX Runtime was to compute with {wanted[0]}, but could only set up "
-            f"{', '.join(session.get_providers())}; see `ethostream doctor` for what is missing"
+            f"{', '.join(session.get_providers())}; {reason}"
         )
     return session
-
-
-def _load_gpu_libraries() -> None:
-    """Load CUDA, cuDNN and TensorRT from their Python packages; the system's come second."""
-    if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()
-    if find_spec("tensorrt") is not None:
-        import tensorrt  # noqa: F401  (importing it loads its libraries)
 
 
 def _cuda_options() -> dict[str, str]:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from service.engine import AUTO_ORDER, ENGINES, choose_engine, create_engine, engine_file
+from service.engine.cuda import Gpu
+from service.engine.provider_library import find_load_failure
 from service.engine_names import PRECISIONS
 from service.errors import EngineUnavailable
 from tests.conftest import has_gpu
@@ -65,6 +67,19 @@ def test_a_gpu_that_is_asked_for_by_name_is_never_replaced_by_the_cpu(mouse, eng
         pytest.skip("this is the ONNX Runtime for GPUs")
     with pytest.raises(EngineUnavailable, match=r"has no .*ExecutionProvider; run `uv sync --ex"):
         create_engine(mouse.graph_path("pose"), engine=engine, precision="fp32", threads=1)
+
+
+def test_a_provider_that_is_there_without_its_libraries_is_not_taken(mouse, monkeypatch):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this is the ONNX Runtime for GPUs")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr("service.engine.find_gpu", lambda: Gpu("any", "sm_90"))
+    with pytest.raises(EngineUnavailable, match=r"providers_cuda.*: cannot.*`uv sync --extra gpu`"):
+        choose_engine(mouse.manifest, "onnxruntime:cuda", "auto")
+    assert choose_engine(mouse.manifest, "auto", "auto")[0] in ("openvino", "onnxruntime")
+    assert not find_load_failure("shared")  # the one that every package has
 
 
 @pytest.mark.parametrize("runtime", ["tensorrt", "tensorrt-rtx"])
