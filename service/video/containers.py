@@ -2,6 +2,7 @@
 
 import stat
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -9,6 +10,10 @@ from service.errors import InvalidVideo, VideoNotFound
 from service.video.base import VideoLimits
 
 DECODER = f"pyav {av.__version__}"
+# Titles in another encoding are no reason to refuse. From version 19 on, PyAV takes any.
+_TITLES: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+)
 # Only containers that hold their own pictures: playlists and lists of files would have the server
 # open other paths.
 _FORMATS = (
@@ -37,12 +42,12 @@ def open_container(path: Path, limits: VideoLimits) -> av.container.InputContain
     try:
         return av.open(
             f"file:{path}",
-            metadata_errors="replace",  # titles in another encoding are no reason to refuse
             options={
                 "format_whitelist": _FORMATS,
                 "protocol_whitelist": "file",
                 "max_pixels": str(limits.max_pixels),
             },
+            **_TITLES,
         )
     except PermissionError as error:
         raise InvalidVideo(f"{path} may not be read by this user; change its rights") from error
