@@ -219,3 +219,16 @@ def emulate_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., EmulatedDriver
         return driver
 
     return set_up
+
+
+@pytest.fixture
+def open_in_movement():
+    """Opens a file in movement; dimensions have the names of its newer versions (Python 3.12)."""
+    io = pytest.importorskip("movement.io", reason="run `uv sync --inexact --group dev`")
+
+    def open_file(path, software, fps=30):
+        dataset = io.load_dataset(path, source_software=software, fps=fps)
+        names = {"individuals": "individual", "keypoints": "keypoint"}
+        return dataset.rename({old: new for old, new in names.items() if old in dataset.dims})
+
+    return open_file

@@ -137,15 +137,18 @@ def test_the_csv_begins_as_deeplabcuts(results: VideoResults, tmp_path: Path) ->
 
 @pytest.mark.parametrize("animals", [1, 2])
 def test_movement_reads_both_files(
-    make_results: MakeResults, make_pose_bundle: Make, tmp_path: Path, animals: int
+    make_results: MakeResults,
+    make_pose_bundle: Make,
+    tmp_path: Path,
+    animals: int,
+    open_in_movement,
 ) -> None:
-    load_poses = pytest.importorskip("movement.io.load_poses", reason="run `uv sync --group dev`")
     results = make_results(make_pose_bundle(animals=animals))
     write_h5(results, tmp_path, "cage 4")
     write_csv(results, tmp_path, "cage 4")
     for suffix in (".h5", ".csv"):
-        dataset = load_poses.from_dlc_file(tmp_path / f"cage 4{SCORER}{suffix}", fps=30)
-        positions = dataset.position.transpose("time", "individuals", "keypoints", "space")
+        dataset = open_in_movement(tmp_path / f"cage 4{SCORER}{suffix}", "DeepLabCut")
+        positions = dataset.position.transpose("time", "individual", "keypoint", "space")
         np.testing.assert_array_equal(
             positions.values.astype(np.float32), results.poses[0].keypoints_xy
         )

@@ -66,14 +66,13 @@ def test_frames_have_their_numbers_and_what_decoding_gave(
         assert meanings == ["missing" if row == 7 else "ok" for row in range(30)]
 
 
-def test_movement_reads_the_poses(results: VideoResults, tmp_path: Path) -> None:
-    load_poses = pytest.importorskip("movement.io.load_poses", reason="run `uv sync --group dev`")
+def test_movement_reads_the_poses(results: VideoResults, tmp_path: Path, open_in_movement) -> None:
     path = write_results(results, tmp_path, ["nwb"])[1]
-    dataset = load_poses.from_nwb_file(path)
+    dataset = open_in_movement(path, "NWB", fps=None)
     assert dataset.fps == pytest.approx(30)
     for place, name in enumerate(("snout", "leftear", "rightear", "tailbase")):
-        one = dataset.sel(keypoints=name)
-        found = one.position.transpose("time", "space", "individuals").values[..., 0]
+        one = dataset.sel(keypoint=name)
+        found = one.position.transpose("time", "space", "individual").values[..., 0]
         np.testing.assert_array_equal(found, results.poses[0].keypoints_xy[:, 0, place])
 
 

@@ -141,23 +141,27 @@ def test_the_analysis_file_is_laid_out_as_sleaps(
 
 @pytest.mark.parametrize("animals", [1, 2])
 def test_movement_reads_the_analysis_file(
-    make_results: MakeResults, make_pose_bundle: Make, tmp_path: Path, animals: int
+    make_results: MakeResults,
+    make_pose_bundle: Make,
+    tmp_path: Path,
+    animals: int,
+    open_in_movement,
 ) -> None:
-    load_poses = pytest.importorskip("movement.io.load_poses", reason="run `uv sync --group dev`")
     results = make_results(make_pose_bundle(animals=animals))
     write_results(results, tmp_path, ["sleap-h5"])
-    dataset = load_poses.from_sleap_file(tmp_path / "cage 4.analysis.h5", fps=30)
-    positions = dataset.position.transpose("time", "individuals", "keypoints", "space")
+    dataset = open_in_movement(tmp_path / "cage 4.analysis.h5", "SLEAP")
+    positions = dataset.position.transpose("time", "individual", "keypoint", "space")
     np.testing.assert_array_equal(positions, results.poses[0].keypoints_xy)
-    confidence = dataset.confidence.transpose("time", "individuals", "keypoints")
+    confidence = dataset.confidence.transpose("time", "individual", "keypoint")
     np.testing.assert_array_equal(confidence, results.poses[0].confidence)
 
 
-def test_movement_reads_the_slp_file(results: VideoResults, tmp_path: Path) -> None:
-    load_poses = pytest.importorskip("movement.io.load_poses", reason="run `uv sync --group dev`")
+def test_movement_reads_the_slp_file(
+    results: VideoResults, tmp_path: Path, open_in_movement
+) -> None:
     write_results(results, tmp_path, ["slp"])
-    dataset = load_poses.from_sleap_file(tmp_path / "cage 4.predictions.slp", fps=30)
-    positions = dataset.position.transpose("time", "individuals", "keypoints", "space")
+    dataset = open_in_movement(tmp_path / "cage 4.predictions.slp", "SLEAP")
+    positions = dataset.position.transpose("time", "individual", "keypoint", "space")
     np.testing.assert_array_equal(positions, results.poses[0].keypoints_xy)
 
 

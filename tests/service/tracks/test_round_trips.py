@@ -74,20 +74,19 @@ def test_pandas_opens_our_h5(predicted, tmp_path):
     np.testing.assert_array_equal(values[..., 2], predicted.confidence)
 
 
-def test_movement_opens_our_h5(predicted, tmp_path):
-    movement = pytest.importorskip("movement.io", reason="run `uv sync --inexact --group dev`")
+def test_movement_opens_our_h5(predicted, tmp_path, open_in_movement):
     _, path = analyzed(predicted, tmp_path)
-    dataset = movement.load_dataset(path, source_software="DeepLabCut", fps=30)
+    dataset = open_in_movement(path, "DeepLabCut")
     assert dataset.sizes == {
         "time": 25,
         "space": 2,
-        "keypoints": 4,
-        "individuals": predicted.animals,
+        "keypoint": 4,
+        "individual": predicted.animals,
     }
-    assert dataset.keypoints.values.tolist() == list(predicted.keypoints)
-    positions = dataset.position.transpose("time", "individuals", "keypoints", "space")
+    assert dataset.keypoint.values.tolist() == list(predicted.keypoints)
+    positions = dataset.position.transpose("time", "individual", "keypoint", "space")
     np.testing.assert_array_equal(positions, predicted.keypoints_xy)
-    confidence = dataset.confidence.transpose("time", "individuals", "keypoints")
+    confidence = dataset.confidence.transpose("time", "individual", "keypoint")
     np.testing.assert_array_equal(confidence, predicted.confidence)
 
 
