@@ -29,7 +29,7 @@ public static class Program
                 var outcome = session.Analyze(frame).Outcome;
                 if (outcome.OutcomeCase != FrameOutcome.OutcomeOneofCase.Result)
                 {
-                    Console.WriteLine("frame " + number + ": " + outcome.Error?.Message);
+                    Console.WriteLine(outcome.Error?.Message ?? "frame " + number + ": skipped");
                     continue;
                 }
                 var pose = outcome.Result.Poses[0].Poses[0];
