@@ -25,7 +25,9 @@ namespace Ethostream
 
         /// <param name="address">http://HOST:PORT, or https://HOST:PORT (.NET Framework: only this).</param>
         /// <param name="token">Sent with every call, where the server asks for one.</param>
-        /// <param name="timeoutSeconds">Longest wait for the answer of a single call.</param>
+        /// <param name="timeoutSeconds">
+        /// Longest wait for the answer of a single call, and for any of a live stream that owes one.
+        /// </param>
         public Client(
             string address = "http://127.0.0.1:50051", string token = "", double timeoutSeconds = 60)
         {
@@ -47,7 +49,7 @@ namespace Ethostream
             }
         }
 
-        /// <summary>Longest wait for the answer of a single call, s.</summary>
+        /// <summary>Longest wait for an answer that is owed, s.</summary>
         public double TimeoutSeconds { get; }
 
         /// <summary>How to run one bundle, `name`, in its highest version that is loaded.</summary>
@@ -81,7 +83,7 @@ namespace Ethostream
         /// </summary>
         public Task<LiveStream> StreamAsync(StreamStart start, CancellationToken stop = default(CancellationToken))
         {
-            return LiveStream.OpenAsync(inference.StreamFrames(Headers(stop)), start);
+            return LiveStream.OpenAsync(inference.StreamFrames(Headers(stop)), start, TimeoutSeconds);
         }
 
         /// <summary>Analyzes a video of the server, or an upload; its results come as a stream.</summary>

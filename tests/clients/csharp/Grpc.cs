@@ -264,11 +264,11 @@ namespace Grpc.Core
             body.Complete();
         }
 
-        private static async Task<bool> ReadAll(Stream stream, byte[] into)
+        private async Task<bool> ReadAll(Stream stream, byte[] into)
         {
             for (var place = 0; place < into.Length;)
             {
-                var count = await stream.ReadAsync(into, place, into.Length - place);
+                var count = await stream.ReadAsync(into, place, into.Length - place, stop.Token);
                 if (count == 0)
                 {
                     return place == 0 ? false : throw new EndOfStreamException();

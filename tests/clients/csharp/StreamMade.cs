@@ -1,5 +1,5 @@
 // Streams made frames and prints the answers as clients/testdata/stream_frames.py does:
-//   StreamMade ADDRESS FRAMES BUNDLE...
+//   StreamMade ADDRESS TIMEOUT_S FRAMES BUNDLE...
 // Each answer stands there when it comes; a broken stream ends with what both tasks were told.
 using System;
 using System.Collections.Generic;
@@ -9,6 +9,7 @@ using System.Threading.Tasks;
 using Ethostream;
 using Ethostream.V1;
 using Google.Protobuf;
+using Grpc.Core;
 using Task = System.Threading.Tasks.Task;
 
 public static class StreamMade
@@ -17,10 +18,11 @@ public static class StreamMade
 
     public static async Task<int> Main(string[] arguments)
     {
-        using (var client = new Client("http://" + arguments[0]))
-        using (var stream = await client.StreamAsync(Client.Start(arguments.Skip(2).ToArray())))
+        var timeoutSeconds = double.Parse(arguments[1], CultureInfo.InvariantCulture);
+        using (var client = new Client("http://" + arguments[0], timeoutSeconds: timeoutSeconds))
+        using (var stream = await client.StreamAsync(Client.Start(arguments.Skip(3).ToArray())))
         {
-            var sending = SendAsync(stream, ulong.Parse(arguments[1]));
+            var sending = SendAsync(stream, ulong.Parse(arguments[2]));
             var reading = ReadAsync(stream);
             try
             {
@@ -31,7 +33,9 @@ public static class StreamMade
             {
                 foreach (var one in new[] { sending, reading })
                 {
-                    Console.WriteLine(one.Exception?.GetBaseException().GetType().Name ?? one.Status.ToString());
+                    var status = (one.Exception?.GetBaseException() as RpcException)?.Status;
+                    Console.WriteLine(
+                        status == null ? one.Status.ToString() : status?.StatusCode + ": " + status?.Detail);
                 }
                 return 1;
             }
