@@ -1,6 +1,7 @@
 """The memory of an analysis does not grow with the length of the video."""
 
 import asyncio
+import re
 import sys
 from pathlib import Path
 
@@ -36,12 +37,15 @@ def repeat(source: Path, target: Path, repeats: int) -> None:
                 output.mux(packet)
 
 
-def resident_mib(process_id: int | str) -> float:
-    """Memory of a process, MiB."""
-    for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise AssertionError("no VmRSS")
+def own_mib(process_id: int | str) -> float:
+    """Memory of a process, MiB, less the frames that it shares with the other process.
+
+    Their memory has a fixed size, but how much of it has been used at a time depends on how far
+    the decoder ran ahead.
+    """
+    status = Path(f"/proc/{process_id}/status").read_text()
+    kib = {name: int(value) for name, value in re.findall(r"^(\w+):\s+(\d+) kB$", status, re.M)}
+    return (kib["VmRSS"] - kib["RssShmem"]) / 1024
 
 
 async def analyze(video: Path) -> tuple[int, float, float]:
@@ -56,9 +60,9 @@ async def analyze(video: Path) -> tuple[int, float, float]:
         async for event in runtime.analyze(video, options):
             if isinstance(event, ResultChunk):
                 rows += len(event.frame_index)
-                ours = max(ours, resident_mib("self"))
+                ours = max(ours, own_mib("self"))
                 (worker,) = runtime.workers.process_ids
-                theirs = max(theirs, resident_mib(worker))
+                theirs = max(theirs, own_mib(worker))
     finally:
         await runtime.stop()
     return rows, ours, theirs
