@@ -320,10 +320,22 @@ def test_the_build_for_net_framework_compiles(build):
     build("Framework", *sources, GIVEN / "Stubs.cs", uses=LIBRARIES[:2], more=define)
 
 
-def test_the_bonsai_node_compiles(build):
+@pytest.mark.full
+def test_the_bonsai_node_goes_on_after_a_pause_in_which_its_session_ended(
+    build,
+    start_server,  # noqa: F811
+    tmp_path,
+):
     nodes = sorted((CLIENT / "Ethostream.Bonsai").glob("*.cs"))
-    assert nodes
     build("Bonsai", *nodes, GIVEN / "Stubs.cs", uses=LIBRARIES)
+    workflow = build("Workflow.exe", GIVEN / "Workflow.cs", uses=["Bonsai"])
+    (tmp_path / "service.toml").write_text("[session]\nidle_seconds = 1.0\n")
+    server = start_server("--config", str(tmp_path / "service.toml"), models=MODELS)
+    done = run(started(workflow, server.address, "vector-points", "3", "4"))
+    assert done.returncode == 0, done.stderr.decode()
+    *poses, end = done.stdout.decode().splitlines()
+    assert poses == [f"{number}: (3, {number + 2}) (0, 0)" for number in range(3)]
+    assert end == "end"
 
 
 @pytest.mark.full

@@ -5,6 +5,8 @@ using System.Reactive.Linq;
 using System.Runtime.InteropServices;
 using Bonsai;
 using Ethostream.V1;
+using Google.Protobuf;
+using Grpc.Core;
 using OpenCV.Net;
 
 namespace Ethostream.Bonsai
@@ -48,10 +50,10 @@ namespace Ethostream.Bonsai
                 () => new Client(Address, Token),
                 client => Observable.Using(
                     () => client.Session(Client.Start(Bundle)),
-                    session => source.Select(image => Predict(session, image))));
+                    session => source.Select((image, index) => Predict(session, image, index))));
         }
 
-        private static PoseFrame Predict(FrameSession session, IplImage image)
+        private static PoseFrame Predict(FrameSession session, IplImage image, int index)
         {
             if (image.Depth != IplDepth.U8 || (image.Channels != 1 && image.Channels != 3))
             {
@@ -63,13 +65,33 @@ namespace Ethostream.Bonsai
             {
                 Marshal.Copy(image.ImageData + row * image.WidthStep, pixels, row * rowBytes, rowBytes);
             }
-            var encoding = image.Channels == 1 ? FrameEncoding.Gray8 : FrameEncoding.Bgr24;
-            var outcome = session.Analyze(pixels, image.Width, image.Height, encoding).Outcome;
+            var frame = new Frame
+            {
+                FrameIndex = (ulong)index,
+                Encoding = image.Channels == 1 ? FrameEncoding.Gray8 : FrameEncoding.Bgr24,
+                WidthPx = (uint)image.Width,
+                HeightPx = (uint)image.Height,
+                Data = ByteString.CopyFrom(pixels),
+            };
+            var outcome = Analyze(session, frame).Outcome;
             if (outcome.OutcomeCase != FrameOutcome.OutcomeOneofCase.Result)
             {
                 throw new InvalidOperationException(outcome.Error?.Message ?? "The frame was skipped.");
             }
             return new PoseFrame(outcome.FrameIndex, outcome.Result.Poses[0].Poses[0]);
+        }
+
+        private static AnalyzeFrameResponse Analyze(FrameSession session, Frame frame)
+        {
+            try
+            {
+                return session.Analyze(frame);
+            }
+            catch (RpcException refusal) when (refusal.StatusCode == StatusCode.NotFound)
+            {
+                session.Restart(); // no image came for so long that the server closed the session
+                return session.Analyze(frame);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ namespace Ethostream
 {
     /// <summary>
     /// Frames in, one call each; made by Client.Session. For one thread. A session without a call for
-    /// 60 s ends by itself, and later calls are refused with NOT_FOUND.
+    /// 60 s ends by itself, and later calls are refused with NOT_FOUND: Restart, then send again.
     /// </summary>
     public sealed class FrameSession : IDisposable
     {
@@ -69,6 +69,15 @@ namespace Ethostream
             var response = Ask(new AnalyzeFrameRequest { EndSession = true });
             sessionId = "";
             return response.Behaviors;
+        }
+
+        /// <summary>
+        /// Lets the next call open a new session, in place of one that the server closed. Behavior
+        /// results that were still owed are lost; frames go on with the numbers that they have.
+        /// </summary>
+        public void Restart()
+        {
+            sessionId = "";
         }
 
         /// <summary>Ends the session.</summary>
