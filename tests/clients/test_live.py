@@ -230,12 +230,14 @@ async def test_a_server_that_stands_still_is_given_up_and_its_frames_are_lost(
             if index == 0:
                 yield result(index)
 
-    monkeypatch.setattr(live, "_SILENCE_SECONDS", 1.0)
     async with serving(stand_still) as server, AsyncClient(server.address) as client:
         stream = client.stream(BUNDLES, reconnect=False)
-        await stream.open()
+        await stream.send(IMAGE)
+        answer = await anext(aiter(stream))
+        assert isinstance(answer, FrameOutcome)
+        outcomes = [(answer.frame_index, answer.kind)]
+        monkeypatch.setattr(live, "_SILENCE_SECONDS", 1.0)
         await asyncio.sleep(1.5)  # nothing is owed: silence is no fault
-        outcomes: list[tuple[int, str]] = []
         with pytest.raises(errors.Unavailable, match="answered nothing for 1 s"):
             await send_frames(stream, 10)
         with pytest.raises(errors.Unavailable, match="answered nothing"):
