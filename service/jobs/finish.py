@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import msgspec
 
-from service.errors import EngineFailed
+from service.errors import EngineFailed, InvalidRequest
 from service.jobs.chunks import read_chunks
 from service.jobs.lease import Lease
 from service.jobs.planning import LeftOut
@@ -27,6 +27,7 @@ from service.results import (
     AnsweredBundle,
     Provenance,
     VideoResults,
+    read_provenance,
     read_results,
     record_path,
 )
@@ -154,23 +155,46 @@ def write_files(task: Finish) -> None:
         lease.check()
         if task.chunks:  # where a record is, the files beside it belong to it
             record.unlink(missing_ok=True)
-            for name in _written(lease):
+            for name in _written(lease.folder):
                 (video.out / name).unlink(missing_ok=True)
         names = {path.name for path in staging.iterdir() if path != staged}
-        _write_names(lease, names if task.chunks else names | _written(lease))
+        _write_names(lease, names if task.chunks else names | _written(lease.folder))
         for path in sorted(staging.iterdir(), key=lambda path: path == staged):
             path.replace(video.out / path.name)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _written(lease: Lease) -> set[str]:
+def foreign_files(folder: Path, paths: Sequence[Path]) -> list[Path]:
+    """List the files that have the names of results and were not written here.
+
+    Args:
+        folder: the work folder of the video.
+        paths: see `Outputs.paths`.
+    """
+    record, *others = paths
+    if not (folder / _WRITTEN).exists():
+        try:
+            read_provenance(record)
+        except InvalidRequest:
+            others = [record, *others]
+        else:  # results that were copied without their work folder
+            return []
+    known = _written(folder)
+    return [
+        path
+        for path in others
+        if path.exists() and path.name not in known and not path.name.endswith(OUTPUTS_ENDING)
+    ]
+
+
+def _written(folder: Path) -> set[str]:
     """Names of the files that were written beside the record, whichever run did it.
 
-    Others, with the names of formats that nobody asked for, are the user's own.
+    Others are the user's own.
     """
     try:
-        return set(msgspec.json.decode((lease.folder / _WRITTEN).read_bytes(), type=list[str]))
+        return set(msgspec.json.decode((folder / _WRITTEN).read_bytes(), type=list[str]))
     except (OSError, msgspec.MsgspecError):
         return set()
 

@@ -13,7 +13,7 @@ import structlog
 from service.errors import DecoderFailed, EthostreamError, LeaseLost
 from service.jobs.analyzer import Analyzer
 from service.jobs.chunks import ChunkStore
-from service.jobs.finish import Finish, Finisher, Outputs
+from service.jobs.finish import Finish, Finisher, Outputs, foreign_files
 from service.jobs.lease import Lease, LeaseTaker
 from service.jobs.manifest import VideoManifest, read_manifest, work_folder, write_manifest
 from service.jobs.reports import VideoReport
@@ -104,13 +104,20 @@ class VideoWorker:
         self, video: PlannedVideo, lease: Lease, analyzed: Callable[[], None]
     ) -> VideoReport:
         try:
+            names = self._request.outputs.paths(video, self._analyzer.bundles)
+            foreign = await asyncio.to_thread(foreign_files, lease.folder, names)
+            if foreign:
+                message = (
+                    f"{', '.join(map(str, foreign))} would be replaced, but was not written by "
+                    "ethostream; move it away, or give another --out"
+                )
+                return VideoReport(str(video.path), "failed", message=message)
             if await asyncio.to_thread(self._is_finished, video):
                 await self._add_files(video, lease)
                 return await asyncio.to_thread(self._skipped, video)
             refused = await asyncio.to_thread(self._refuse, video, lease)
             if refused:
                 return VideoReport(str(video.path), "failed", message=refused)
-            names = self._request.outputs.paths(video, self._analyzer.bundles)
             await asyncio.to_thread(check_names, names)
             return _done(await self._analyze(video, lease, analyzed))
         except LeaseLost:
@@ -190,7 +197,8 @@ class VideoWorker:
         return self._request.outputs.paths(video, stored.bundles)
 
     def _has_files(self, video: PlannedVideo) -> bool:
-        return all(path.exists() for path in self._paths(video))
+        paths = self._paths(video)
+        return all(path.exists() for path in paths) and not foreign_files(work_folder(video), paths)
 
     async def _add_files(self, video: PlannedVideo, lease: Lease) -> None:
         """Make what is asked for and is not there from the record, and put chunks away."""

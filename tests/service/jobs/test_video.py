@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,6 +126,40 @@ async def test_no_file_of_an_earlier_analysis_stays_beside_a_new_record(folder: 
     assert all((out / name).read_text() == "mine" for name in own)
     assert len(read_results(out / "a.parquet").frame_index) == 4
     assert len((out / "aethostream_mouse_v1.csv").read_text().splitlines()) == 3 + 4
+
+
+async def test_a_file_of_somebody_else_is_neither_replaced_nor_taken_for_a_result(
+    folder: Path,
+) -> None:
+    (folder / "videos" / "bad.mp4").unlink()
+    out = folder / "out"
+    out.mkdir()
+    own = {"a.parquet": "mine", "c_overlay.mp4": "mine", "scratchedethostream_mouse_v1.csv": "mine"}
+    for name, text in own.items():
+        (out / name).write_text(text)
+    for overwrite in (False, True):
+        again = CountingAnalyzer()
+        reports = await analyze(again, folder, overlay=True, overwrite=overwrite)
+        assert again.analyzed == []
+        for report, name in zip(reports, own, strict=True):
+            assert report.state == "failed"
+            assert report.message.startswith(f"{out / name} would be replaced")
+    assert {path.name: path.read_text() for path in out.iterdir() if path.is_file()} == own
+    (out / "a.parquet").unlink()
+    await analyze(CountingAnalyzer(), folder, formats=("dlc-h5",))  # c and scratched, too
+    reports = await analyze(CountingAnalyzer(), folder)
+    assert [one.state for one in reports] == ["skipped", "skipped", "failed"]
+    assert {(out / name).read_text() for name in list(own)[1:]} == {"mine"}
+
+
+async def test_results_that_were_copied_without_hidden_folders_are_known(folder: Path) -> None:
+    (folder / "videos" / "bad.mp4").unlink()
+    await analyze(CountingAnalyzer(), folder)
+    shutil.rmtree(folder / "out" / ".ethostream")
+    reports = await analyze(CountingAnalyzer(), folder)
+    assert {one.state for one in reports} == {"skipped"}
+    reports = await analyze(CountingAnalyzer(), folder, overwrite=True)
+    assert {one.state for one in reports} == {"done"}
 
 
 async def test_another_recording_of_the_same_name_replaces_nothing(tmp_path: Path) -> None:
