@@ -183,8 +183,8 @@ class JobStore:
         """Read what became of a video in the job's attempt; None where it is not settled yet."""
         try:
             return _decode(_report_path(job, place).read_bytes(), VideoReport)
-        except (FileNotFoundError, msgspec.MsgspecError):  # one that is damaged is written anew
-            return None
+        except (FileNotFoundError, PermissionError, msgspec.MsgspecError):
+            return None  # one that is damaged, or of another user, is written anew
 
     def _plan(self, job_id: str) -> JobPlan:
         if job_id not in self._plans:
@@ -197,6 +197,10 @@ class JobStore:
                 raise JobNotFound(
                     f"{path} cannot be read ({error}); it is of another version or damaged: submit "
                     "the job again"
+                ) from error
+            except PermissionError as error:  # of another user
+                raise JobNotFound(
+                    f"{path} may not be read by this user; change its rights"
                 ) from error
         return self._plans[job_id]
 
@@ -216,7 +220,7 @@ class JobStore:
             if name not in known:
                 try:
                     known[name] = _decode(path.read_bytes(), VideoReport)
-                except msgspec.MsgspecError as error:  # its video is looked at again
+                except (PermissionError, msgspec.MsgspecError) as error:  # looked at again
                     self._tell_unreadable(path, f"{path}: {error}")
                     continue
             place, number = (int(part) for part in name.removesuffix(".json").split("-"))

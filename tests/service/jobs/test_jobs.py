@@ -1,6 +1,7 @@
 """Jobs are worked on by urgency, survive their server, and end as they should."""
 
 import asyncio
+import errno
 import os
 import threading
 import time
@@ -16,6 +17,7 @@ from service.jobs import work
 from service.jobs.analyzer import Analyzer
 from service.jobs.finish import Outputs
 from service.jobs.jobs import JobRunner
+from service.jobs.reports import VideoReport
 from service.jobs.status import JobSpeed, JobStatus, look
 from service.jobs.store import JobPlan, JobStore, StoredJob
 from service.jobs.submit import JobRequest, plan_job
@@ -261,6 +263,34 @@ async def test_a_damaged_job_keeps_no_other_from_being_done(folder: Path) -> Non
         job_id = (await runner.submit(plan(folder, ("videos/a.mp4",)))).job.plan.job_id
         assert (await last(runner, job_id)).state == "done"
         assert [one.job.plan.job_id for one in await runner.statuses()] == [job_id]
+
+
+async def test_what_another_user_alone_may_read_keeps_no_other_job_from_being_done(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = JobStore(folder / "jobs")
+    theirs, settled = plan(folder, ("videos/a.mp4",)), plan(folder, ("videos/c.mp4",))
+    store.add(theirs)
+    store.add(settled)
+    report = VideoReport(str(folder / "videos/c.mp4"), "done")
+    store.settle(store.job(settled.job_id), 0, report)
+    (store.folder / theirs.job_id / "job.json").chmod(0)
+    (store.folder / settled.job_id / "videos" / "000000-000001.json").chmod(0)
+    read_bytes = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:  # the tests may run as root, who may read all
+        if not path.stat().st_mode & 0o444:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    async with running(folder, CountingAnalyzer()) as runner:
+        mine = await runner.submit(plan(folder, ("videos/a.mp4",)))
+        assert (await last(runner, mine.job.plan.job_id)).state == "done"
+        with pytest.raises(JobNotFound, match="may not be read by this user; change its rights"):
+            await runner.status(theirs.job_id)
+        assert theirs.job_id not in [one.job.plan.job_id for one in await runner.statuses()]
+        assert (await last(runner, settled.job_id)).state == "done"  # analyzed, and told anew
 
 
 async def test_a_damaged_report_has_its_video_looked_at_again(folder: Path) -> None:
