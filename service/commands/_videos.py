@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from service.errors import EthostreamError
 from service.jobs.analyzer import Analyzer
 from service.jobs.finish import Finisher, JobPage
 from service.jobs.lease import LeaseTaker
@@ -40,7 +41,7 @@ async def analyze_videos(
     parallel: int,
     page: Path | None,
     show_progress: bool,
-) -> list[VideoReport]:
+) -> tuple[list[VideoReport], str]:
     """Analyze the videos whose results are not there yet.
 
     Args:
@@ -51,7 +52,7 @@ async def analyze_videos(
         show_progress: draw bars on standard error.
 
     Returns:
-        One report for each video, in their order.
+        One report for each video, in their order; and why there is no page, empty where there is.
     """
     console = Console(stderr=True)
     finisher = Finisher()
@@ -71,10 +72,13 @@ async def analyze_videos(
                     work.videos, worker, parallel=parallel, settle=bars.count
                 )
         if page is not None:
-            await finisher.write_page(
-                JobPage(tuple(reports), work.left_out, page.parent, "ethostream analyze")
-            )
-        return reports
+            try:
+                await finisher.write_page(
+                    JobPage(tuple(reports), work.left_out, page.parent, "ethostream analyze")
+                )
+            except (EthostreamError, OSError) as error:  # the reports are worth more
+                return reports, f"the report {page} cannot be written ({error}); run again"
+        return reports, ""
     finally:
         await finisher.close()
 

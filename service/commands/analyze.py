@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.in_random_order:
         work = replace(work, videos=tuple(in_random_order(work.videos)))
 
-    async def analyze() -> "list[VideoReport]":
+    async def analyze() -> "tuple[list[VideoReport], str]":
         from service.commands._videos import analyze_videos
 
         return await analyze_videos(
@@ -131,9 +132,11 @@ def run(arguments: argparse.Namespace) -> int:
             show_progress=not arguments.json,
         )
 
-    reports = asyncio.run(analyze())
-    _print(reports, work.left_out, page, as_json=arguments.json)
-    return 1 if any(one.state == "failed" for one in reports) else 0
+    reports, missing = asyncio.run(analyze())
+    _print(reports, work.left_out, None if missing else page, as_json=arguments.json)
+    if missing:
+        print(f"ethostream: {missing}", file=sys.stderr)
+    return 1 if missing or any(one.state == "failed" for one in reports) else 0
 
 
 def _check_server_chooses(arguments: argparse.Namespace) -> None:

@@ -95,6 +95,16 @@ def test_files_left_out_and_a_page_of_all_are_told(video: Path, tmp_path: Path) 
     assert "report.html: left out" not in again.stdout
 
 
+def test_what_became_of_videos_is_told_where_the_page_of_all_cannot_be_written(
+    video: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "report.html").mkdir()  # in the way of the page
+    done = call(video, "--model", MODEL, "--out", tmp_path, "--report", "--json")
+    assert done.returncode == 1
+    assert [one["state"] for one in json.loads(done.stdout)["videos"]] == ["done"]
+    assert f"the report {tmp_path / 'report.html'} cannot be written (" in done.stderr
+
+
 def test_a_bundle_that_does_not_exist_is_an_error_that_lists_those_that_do(video: Path) -> None:
     done = call(video, "--model", "unicorn")
     assert done.returncode == 1
