@@ -47,7 +47,7 @@ def plan_job(
 
     Raises:
         InvalidRequest: nothing is named, no video is found, two would write the same files, an
-            unknown format, or `out` and `beside_videos` together.
+            unknown format, a number that is too large, or `out` and `beside_videos` together.
         PathOutsideRoots: a path is below no root.
         VideoNotFound: nothing is at a path.
         EngineUnavailable: a format needs a library that is not installed.
@@ -60,6 +60,7 @@ def plan_job(
             f"results cannot go to {request.out} and beside the videos; leave one out"
         )
     check_formats(request.outputs.formats)
+    _check_numbers(request)
     job_id = new_job_id()
     out: Path | None = jobs / job_id / "results"
     if request.out:
@@ -92,6 +93,17 @@ def plan_job(
         sizes_bytes=tuple(size_bytes(one.source) for one in work.videos),
         left_out=work.left_out,
     )
+
+
+def _check_numbers(request: JobRequest) -> None:
+    """Refuse what fits into no message: where one job cannot be told, none can be listed."""
+    for name, value, least, most in (
+        ("priority", request.priority, -(1 << 31), (1 << 31) - 1),
+        ("frame limit", request.options.frame_limit, 0, (1 << 64) - 1),
+        *(("crop", one, 0, (1 << 32) - 1) for one in request.options.crop_xywh or ()),
+    ):
+        if not least <= value <= most:
+            raise InvalidRequest(f"the {name} {value} is out of range; give {least} to {most}")
 
 
 def _find_place(text: str, roots: Sequence[Path]) -> Path:
