@@ -1,6 +1,7 @@
 """What a job works on: which videos are below its paths, and which files are left out, and why."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -70,7 +71,7 @@ def plan_work(paths: Sequence[Path], out: Path | None = None) -> PlannedWork:
     stems = {one.stem for one in planned}
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else ():
-            reason = _reason(file.relative_to(path), file, known, stems)
+            reason = _reason(path, file, known, stems)
             if reason:
                 left_out.append(LeftOut(shown_path(file), reason))
     return PlannedWork(videos, tuple(left_out))
@@ -171,10 +172,12 @@ def _matches(base: Path, pattern: str) -> list[Path]:
         raise InvalidRequest(f"the pattern {pattern!r} cannot be read: {error}") from error
 
 
-def _reason(below: Path, file: Path, known: set[Path], stems: set[str]) -> str:
-    """Say why a file of a folder is not analyzed; empty where it is, or nobody would ask."""
-    if any(part.startswith(".") for part in below.parts) or not file.is_file():
+def _reason(folder: Path, file: Path, known: set[Path], stems: set[str]) -> str:
+    """Say why what is below a folder is not analyzed; empty where it is, or nobody would ask."""
+    if any(part.startswith(".") for part in file.relative_to(folder).parts):
         return ""
+    if not file.is_file():
+        return _reason_of_other(folder, file)
     if file.resolve() in known or file.name == JOB_REPORT:
         return ""
     is_result = file.suffix in _RESULT_SUFFIXES or file.name.endswith(REPORT_ENDING)
@@ -186,6 +189,18 @@ def _reason(below: Path, file: Path, known: set[Path], stems: set[str]) -> str:
     if is_picture(file):
         return "it is a picture in a folder of videos"
     return f"its ending {suffix or 'is missing and'} is none of a video"
+
+
+def _reason_of_other(folder: Path, file: Path) -> str:
+    """Say why nothing is found behind what is no file; empty for a folder that is searched."""
+    if file.is_symlink():
+        if not file.is_dir():
+            return f"it is a link to {shown_path(file.readlink())}, where nothing is"
+        if not is_below(file, [folder.resolve()]):
+            return "it is a link to another folder; name that one, too"
+    elif file.is_dir() and not os.access(file, os.R_OK | os.X_OK):
+        return "this user may not look into it; change its rights"
+    return ""
 
 
 def _find_twins(videos: Sequence[PlannedVideo]) -> dict[Path, Path]:

@@ -12,6 +12,7 @@ from service.jobs.store import JobPlan, new_job_id
 from service.paths import find_places
 from service.results import RequestOptions
 from service.results.formats import check_formats
+from service.results.plan import PlannedVideo
 from service.results.provenance import size_bytes
 
 
@@ -90,7 +91,7 @@ def plan_job(
         out=request.out,
         beside_videos=request.beside_videos,
         videos=work.videos,
-        sizes_bytes=tuple(size_bytes(one.source) for one in work.videos),
+        sizes_bytes=tuple(map(_size_bytes, work.videos)),
         left_out=work.left_out,
     )
 
@@ -104,6 +105,13 @@ def _check_numbers(request: JobRequest) -> None:
     ):
         if not least <= value <= most:
             raise InvalidRequest(f"the {name} {value} is out of range; give {least} to {most}")
+
+
+def _size_bytes(video: PlannedVideo) -> int:
+    try:
+        return size_bytes(video.source)
+    except OSError:  # a link that leads nowhere: its analysis will say so
+        return 0
 
 
 def _find_place(text: str, roots: Sequence[Path]) -> Path:

@@ -45,6 +45,26 @@ def test_every_file_is_planned_or_named_with_a_reason(tree: Path) -> None:
     }
 
 
+def test_what_lies_behind_a_link_or_may_not_be_looked_into_is_named(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk2").mkdir()
+    for name, target in {
+        "annex.mp4": "../../gone/a.mp4",
+        "disk2": "../../disk2",
+        "latest": "../tuesday",
+        "a_link.avi": "../tuesday/a.avi",
+    }.items():
+        (tree / "monday" / name).symlink_to(target)
+    (tree / "locked").mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: path.name != "locked")  # root may do all
+    reasons = {Path(one.path).name: one.reason for one in plan_work([tree]).left_out}
+    assert reasons["annex.mp4"] == "it is a link to ../../gone/a.mp4, where nothing is"
+    assert reasons["disk2"] == "it is a link to another folder; name that one, too"
+    assert reasons["locked"] == "this user may not look into it; change its rights"
+    assert not reasons.keys() & {"latest", "a_link.avi", "monday", "tuesday"}
+
+
 def test_files_of_one_size_and_other_bytes_are_no_twins(tmp_path: Path) -> None:
     size = 3 << 20  # equal at both ends, other in the middle
     for name, middle in (("a.mp4", b"\1"), ("b.mp4", b"\2"), ("c.mp4", b"\2")):
@@ -194,3 +214,11 @@ def test_a_job_that_cannot_be_is_refused(
         return
     with pytest.raises(InvalidRequest, match=message):
         plan_job(planned, tmp_path, roots=[tree], result_roots=[])
+
+
+def test_a_link_that_leads_nowhere_is_left_to_its_analysis(tree: Path, tmp_path: Path) -> None:
+    (tree / "monday" / "annex.mp4").symlink_to(tree / "gone.mp4")
+    plan = plan_job(request(paths=("monday/*.mp4",)), tmp_path, roots=[tree], result_roots=[])
+    sizes = dict(zip((one.path.name for one in plan.videos), plan.sizes_bytes, strict=True))
+    assert sizes["annex.mp4"] == 0
+    assert sizes["a.mp4"] == 3
