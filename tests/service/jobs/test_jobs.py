@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
+import structlog
+from structlog.testing import LogCapture
 
 from service.errors import BundleNotFound, InvalidRequest, JobNotFound
 from service.jobs import work
@@ -308,6 +309,9 @@ async def test_a_damaged_report_has_its_video_looked_at_again(folder: Path) -> N
 async def test_a_report_that_cannot_be_stored_holds_up_no_other_job(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    logged = LogCapture()
+    kept = structlog.wrap_logger(structlog.PrintLogger(), processors=[logged])
+    monkeypatch.setattr("service.jobs.jobs.log", kept)
     monkeypatch.setattr("service.jobs.jobs._BUSY_SECONDS", 3600.0)
     analyzer = CountingAnalyzer()
     async with running(folder, analyzer) as runner:
@@ -315,12 +319,11 @@ async def test_a_report_that_cannot_be_stored_holds_up_no_other_job(
         reports = runner.store.folder / job.job_id / "videos"
         in_the_way = reports / f".000000-000001.{os.getpid()}.unfinished.json"
         in_the_way.mkdir(parents=True)  # nothing can be written there, as on a disk that is full
-        with capture_logs() as logs:
-            await runner.submit(job)
-            other = await runner.submit(plan(folder, ("videos/c.mp4",), out="x"))
-            assert (await last(runner, other.job.plan.job_id)).state == "done"
+        await runner.submit(job)
+        other = await runner.submit(plan(folder, ("videos/c.mp4",), out="x"))
+        assert (await last(runner, other.job.plan.job_id)).state == "done"
         assert analyzer.analyzed == ["a.mp4", "c.mp4"]
-        told = [one for one in logs if one["log_level"] == "error"]
+        told = [one for one in logged.entries if one["log_level"] == "error"]
         assert [one["event"] for one in told] == ["what became of a video cannot be stored"]
         assert "Is a directory" in told[0]["reason"]
     in_the_way.rmdir()
