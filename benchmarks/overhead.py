@@ -9,6 +9,10 @@ added_shm_p50_ms, added_shm_p99_ms
 floor_p50_ms, floor_p99_ms
     A frame of one px to a minimal grpc.aio echo and back, in the same rounds: what nobody who uses
     gRPC in Python gets below.
+floor_engine_p50_ms, floor_engine_p99_ms
+    The same where the echo computes the bundle's graph on a thread before it answers, minus the
+    time of that: the floor of who has an engine, on these cores. floor_engine_vga_... is for a VGA
+    gray frame.
 throughput_ratio
     16 streams on a ResNet-18 at 256x256 in fp32 (about 20 ms) divided by a loop in one process
     that resizes and runs the same graph in batches of 8; rounds alternate A B A B, median.
@@ -69,21 +73,27 @@ def main() -> None:
 
 def measure_added(rounds: int) -> dict[str, tuple[str, list[float]]]:
     """What is sent and how, and the added latency in ms of each request, one at a time."""
-    vga, hd = frames(480, 640), frames(1080, 1920, 3)
-    cases = {
-        "floor": ("1 px to the minimal echo and back", frames(1, 1), False),
-        "added": ("added latency, VGA gray", vga, False),
-        "added_shm": ("added latency, VGA gray, shared memory", vga, True),
-        "added_1080p": ("added latency, 1080p RGB", hd, False),
-        "added_shm_1080p": ("added latency, 1080p RGB, shared memory", hd, True),
-    }
-    added: dict[str, list[float]] = {key: [] for key in cases}
-    with shipped_server() as shipped, server_process("benchmarks.echo_server") as echo:
+    px, vga, hd = frames(1, 1), frames(480, 640), frames(1080, 1920, 3)
+    with (
+        shipped_server() as shipped,
+        server_process("benchmarks.echo_server") as echo,
+        server_process("benchmarks.echo_server", "--bundle", str(SHIPPED / POSE / "1")) as engine,
+    ):
+        cases = {
+            "floor": ("1 px to the minimal echo and back", echo, px, False),
+            "floor_engine": ("the same around an engine", engine, px, False),
+            "floor_engine_vga": ("the same around an engine, VGA gray", engine, vga, False),
+            "added": ("added latency, VGA gray", shipped, vga, False),
+            "added_shm": ("added latency, VGA gray, shared memory", shipped, vga, True),
+            "added_1080p": ("added latency, 1080p RGB", shipped, hd, False),
+            "added_shm_1080p": ("added latency, 1080p RGB, shared memory", shipped, hd, True),
+        }
+        added: dict[str, list[float]] = {key: [] for key in cases}
         for _ in range(rounds):
-            for key, (_, pictures, shared) in cases.items():
+            for key, (_, server, pictures, shared) in cases.items():
                 one = load(
-                    echo if key == "floor" else shipped, pictures, bundle=POSE, streams=1,
-                    in_flight=1, frames=60 if key == "added_1080p" else 200, shared=shared,
+                    server, pictures, bundle=POSE, streams=1, in_flight=1,
+                    frames=60 if key == "added_1080p" else 200, shared=shared,
                 )  # fmt: skip
                 added[key] += one.added_ms
     return {key: (cases[key][0], values) for key, values in added.items()}
