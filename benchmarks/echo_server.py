@@ -4,8 +4,7 @@ It parses nothing: requests stay bytes and the answer was built once. What remai
 moving a message there and back through gRPC in Python.
 
 With a bundle it also computes that bundle's pose graph for each frame, of zeros, on a thread, and
-its answers tell how long that took. Around an engine both processes have slept and their caches
-are the engine's, so that moving the same message takes longer.
+its answers tell how long that took: moving the same message takes longer around an engine.
 """
 
 import argparse
