@@ -5,20 +5,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from service.bundle import InputSpec, file_sha256
 from service.errors import InvalidConfig
 from service.targets import TargetSpec
 from training.backbones import BACKBONES
 from training.data.frames import keypoint_indices
-from training.data.labels import left_right_pairs
-from training.data.projects import LabelledData, read_projects
-from training.data.splits import split_frames
+from training.data.labels import InvalidLabels, left_right_pairs
+from training.data.projects import LabelledData, choose_frames, read_projects
+from training.data.splits import extend_split, split_frames
 from training.loop import LoopSettings
 from training.pose.presets import PRESETS, Preset, input_size
 from training.pose.settings import NetworkSettings, PoseChoices, PoseTraining
 from training.pose.trained import read_settings
-from training.runs import Run, create_run, open_run
+from training.runs import Run, Split, create_run, open_run
 
 log = logging.getLogger("ethostream.training")
 
@@ -27,7 +29,7 @@ _SIZED_FRAMES = 20
 
 
 def start_pose_run(data: Sequence[Path], out: Path, choices: PoseChoices) -> Run:
-    """Read the labels, settle all settings and make the folder of the run; nothing is trained.
+    """Read the labels, settle settings and split, make the folder of the run; nothing is trained.
 
     Args:
         data: labelled projects and files.
@@ -35,14 +37,20 @@ def start_pose_run(data: Sequence[Path], out: Path, choices: PoseChoices) -> Run
         choices: what the caller wants; the rest is the preset's, the data's or the parent's.
 
     Raises:
-        InvalidLabels: the data cannot be read.
+        InvalidLabels: the data cannot be read, lacks frames of the split of another run, or has no
+            point in the frames that train or in those that choose the epoch.
         InvalidConfig: the choices do not fit each other or the data, or the run exists.
         NotFound: there is no such parent run.
     """
     if not data:
         raise InvalidConfig("no data was named; give the folder of a labelled project")
-    settings = settle(data, read_projects(data), choices)
-    return create_run(out.parent, out.name, "pose", msgspec.to_builtins(settings))
+    labels = read_projects(data)
+    settings = settle(data, labels, choices)
+    split = _draw_split(settings, labels)
+    _check_points(settings, labels, split)
+    run = create_run(out.parent, out.name, "pose", msgspec.to_builtins(settings))
+    run.write_split(split)
+    return run
 
 
 def settle(paths: Sequence[Path], data: LabelledData, choices: PoseChoices) -> PoseTraining:
@@ -69,8 +77,6 @@ def settle(paths: Sequence[Path], data: LabelledData, choices: PoseChoices) -> P
                 "by --left-right L:R, or --left-right alone where there are none"
             )
             augment = msgspec.structs.replace(augment, mirror_probability=0.0)
-    if choices.split_from is None and choices.parent is None:
-        split_frames(list(data.frames), choices.split)  # refused before a folder is made
     return PoseTraining(
         data=tuple(str(path.resolve()) for path in paths),
         data_sha256=data.sha256,
@@ -108,6 +114,47 @@ def settle(paths: Sequence[Path], data: LabelledData, choices: PoseChoices) -> P
             devices=choices.devices,
         ),
     )
+
+
+def _draw_split(settings: PoseTraining, labels: LabelledData) -> Split:
+    """Return the split of a new run: drawn, that of another run, or the parent's with more."""
+    names = list(labels.frames)
+    if settings.split_from is not None:
+        return open_run(Path(settings.split_from)).split()
+    if settings.parent is not None:
+        return extend_split(open_run(Path(settings.parent)).split(), names)
+    return split_frames(names, settings.split)
+
+
+def _check_points(settings: PoseTraining, labels: LabelledData, split: Split) -> None:
+    """Refuse parts without a point to learn or to choose by; name keypoints that nobody placed."""
+    parts = {"train": split.training, "choose the epoch": split.validation}
+    for use, names in parts.items():
+        placed = _count_points(settings, labels, names)
+        if names and not placed.any():
+            raise InvalidLabels(
+                f"none of the {len(names)} frames that {use} has a point of "
+                f"{', '.join(settings.keypoints)}; label more frames, or draw others with "
+                "--split-seed or the shares"
+            )
+        if use == "train" and not placed.all():
+            never = (settings.keypoints[index] for index in np.flatnonzero(placed == 0))
+            log.warning(
+                "no frame that trains has %s: the network will not find it; label it, or leave it "
+                "out with --keypoints",
+                ", ".join(never),
+            )
+
+
+def _count_points(
+    settings: PoseTraining, labels: LabelledData, names: Sequence[str]
+) -> NDArray[np.intp]:
+    """(K,) how often each keypoint of a run was placed in some frames."""
+    placed = np.zeros(len(settings.keypoints), np.intp)
+    keypoints = keypoint_indices(labels.keypoints, settings.keypoints)
+    for frame in choose_frames(labels.frames, names):
+        placed += np.isfinite(frame.keypoints_xy[:, keypoints]).all(axis=2).sum(axis=0)
+    return placed
 
 
 def _network(choices: PoseChoices, preset: Preset) -> NetworkSettings:

@@ -21,14 +21,13 @@ from training.data.frames import (
 )
 from training.data.projects import LabelledData, choose_frames, read_projects
 from training.data.simulated import simulated_examples
-from training.data.splits import extend_split, split_frames
 from training.loop import fit
 from training.pose.model import PoseNetwork
 from training.pose.settings import PoseTraining
 from training.pose.task import PoseTask
 from training.pose.trained import create_network, read_network, read_settings
 from training.pose.transfer import take_over
-from training.runs import Run, Split, open_run
+from training.runs import Run, open_run
 
 MONITOR = "heldout_error_px"
 _SEEDS_PER_PART = 1_000_000
@@ -51,8 +50,6 @@ def train_pose(run: Run, *, resume: bool = False) -> Path:
     """
     settings = read_settings(run)
     labels = read_projects([Path(path) for path in settings.data])
-    if not resume:
-        run.write_split(draw_split(settings, labels))
     split = run.split()
     views = TrainingViews(
         read_part(settings, labels, split.training),
@@ -86,16 +83,6 @@ def train_pose(run: Run, *, resume: bool = False) -> Path:
         mode="min",
         resume=resume,
     )
-
-
-def draw_split(settings: PoseTraining, labels: LabelledData) -> Split:
-    """Return the split of a new run: drawn, that of another run, or the parent's with more."""
-    names = list(labels.frames)
-    if settings.split_from is not None:
-        return open_run(Path(settings.split_from)).split()
-    if settings.parent is not None:
-        return extend_split(open_run(Path(settings.parent)).split(), names)
-    return split_frames(names, settings.split)
 
 
 def read_part(settings: PoseTraining, labels: LabelledData, names: Sequence[str]) -> list[Example]:

@@ -8,7 +8,10 @@ import torch
 
 from service.errors import InvalidConfig
 from training.data.labels import InvalidLabels
+from training.data.splits import SplitSettings, split_frames
 from training.pose import command
+from training.pose.launch import start_pose_run
+from training.pose.settings import PoseChoices
 from training.runs import open_run
 
 pytestmark = pytest.mark.needs_train
@@ -69,6 +72,38 @@ def test_arguments_that_cannot_work_are_refused_before_training(
     with pytest.raises(InvalidConfig, match="leave out"):
         train(project, "--out", out, "--resume")
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("placed", "use"), [(slice(0, 2), "choose the epoch"), (slice(0, 0), "train")]
+)
+def test_a_part_of_the_split_without_a_point_is_refused_before_training(
+    project: Path, tmp_path: Path, placed: slice, use: str
+) -> None:
+    (table,) = project.glob("labeled-data/*/*.csv")
+    lines = table.read_text().splitlines()
+    names = [line.split(",")[0].removeprefix("labeled-data/") for line in lines[3:]]
+    split = split_frames(names, SplitSettings())
+    kept = set(split.training[placed] if use == "choose the epoch" else split.validation)
+    for place, name in enumerate(names, 3):
+        if name not in kept:
+            lines[place] = lines[place].split(",")[0] + ",,,,"
+    table.write_text("\n".join(lines) + "\n")
+    out = tmp_path / "runs" / "never"
+    with pytest.raises(InvalidLabels, match=f"frames that {use} has a point of leftear, rightear"):
+        train(project, "--out", out, "--epochs", "1", *TINY.split())
+    assert not out.exists()
+
+
+def test_a_keypoint_that_nobody_placed_is_named(
+    project: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (table,) = project.glob("labeled-data/*/*.csv")
+    lines = table.read_text().splitlines()
+    cells = [line.split(",") for line in lines[3:]]
+    table.write_text("\n".join([*lines[:3], *(",".join([*one[:3], "", ""]) for one in cells)]))
+    start_pose_run([project], tmp_path / "runs" / "one-ear", PoseChoices(size_px=(96, 64)))
+    assert "no frame that trains has rightear" in caplog.text
 
 
 def test_a_size_and_a_pair_are_checked_by_the_parser(capsys: pytest.CaptureFixture[str]) -> None:
