@@ -28,15 +28,15 @@ def read_label_file(
         path: CSV, with commas, semicolons or tabs, or .h5.
         behaviors: names of the columns of an .h5: all, or all but `background`. (behaviors,
             frames), as MATLAB writes it, is turned.
-        index_names: None: the first column of a CSV counts the frames, whatever is in it. Else it
-            does where it has one of these names (in lower case), and must count from 0 or 1 on.
+        index_names: None: the first column of a CSV counts the frames, or tells their times. Else
+            it counts them where it has one of these names (in lower case).
 
     Returns:
         (T, N) int8 with 1, 0 or -1, and the N names.
 
     Raises:
-        InvalidLabels: it cannot be read, names a column twice, has another number of columns, or
-            a value is none of 1, 0, -1.
+        InvalidLabels: it cannot be read, does not count its frames from 0 or 1 on, names a column
+            twice, has another number of columns, or a value is none of 1, 0, -1.
     """
     if path.suffix.lower() in (".h5", ".hdf5"):
         values, names = _read_h5(path, behaviors)
@@ -45,13 +45,17 @@ def read_label_file(
         with path.open(encoding="utf-8-sig") as file:
             header = file.readline()
         delimiter = max(",;\t", key=header.count)  # spreadsheets save what their country writes
-        index = 0 if index_names is None else False
-        table = pd.read_csv(path, sep=delimiter, index_col=index)
+        counted = 0 if index_names is None else False
+        table = pd.read_csv(path, sep=delimiter, index_col=counted)
     except (OSError, ValueError) as error:
         raise InvalidLabels(
             f"{path} is not a label table: {error}; save it as CSV in UTF-8"
         ) from error
-    if index_names is not None:
+    if index_names is None:
+        index = pd.to_numeric(table.index.to_series(), errors="coerce")
+        if (index % 1 == 0).all():
+            _check_index(index, path)
+    else:
         first = str(table.columns[0])
         if ("" if first.startswith("Unnamed") else first).strip().lower() in index_names:
             _check_index(pd.to_numeric(table.pop(first), errors="coerce"), path)
@@ -110,9 +114,10 @@ def _check_index(index: "pd.Series[float]", path: Path) -> None:
     start = 1 if len(numbers) and numbers[0] == 1 else 0
     wrong = np.flatnonzero(numbers != np.arange(start, start + len(numbers)))
     if len(wrong):
+        row = wrong[0]
         raise InvalidLabels(
-            f"{path} counts frame {numbers[wrong[0]]:g} in row {wrong[0]}; give every frame a row, "
-            "in order, from 0"
+            f"the first column of {path} counts frame {numbers[row]:g} in row {row}; give every "
+            "frame a row, in order, from 0"
         )
 
 

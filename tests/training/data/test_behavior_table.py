@@ -58,6 +58,29 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
         read_label_file(path)
 
 
+@pytest.mark.parametrize("counted", [(0, 1, 2), (1, 2, 3), (0.0, 0.04, 0.08), ("a", "b", "c")])
+def test_a_first_column_counts_from_0_or_1_or_tells_times(
+    tmp_path: Path, counted: tuple[object, ...]
+) -> None:
+    path = tmp_path / "one_labels.csv"
+    rows = (f"{first},{value}\n" for first, value in zip(counted, (1, 0, -1), strict=True))
+    path.write_text("frame,run\n" + "".join(rows))
+    assert read_label_file(path)[0].tolist() == [[1], [0], [-1]]
+
+
+@pytest.mark.parametrize(
+    ("counted", "told"),
+    [((0, 0, 1), "frame 0 in row 1"), ((0, 2, 3), "frame 2 in row 1"), ((2, 1, 0), "frame 2 in")],
+)
+def test_labels_whose_count_would_be_shifted_are_refused(
+    tmp_path: Path, counted: tuple[int, ...], told: str
+) -> None:
+    path = tmp_path / "one_labels.csv"
+    path.write_text("frame,run\n" + "".join(f"{first},1\n" for first in counted))
+    with pytest.raises(InvalidLabels, match=f"counts {told}.*give every"):
+        read_label_file(path)
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t", ","])
 def test_tables_that_a_spreadsheet_saved_are_read(tmp_path: Path, delimiter: str) -> None:
     path = tmp_path / "one_labels.csv"
