@@ -193,7 +193,11 @@ def _export(arguments: argparse.Namespace) -> Path:
             arguments.out, arguments.name, draft, version=version, replace=arguments.replace
         )
     size_bytes = bundle_size_bytes(bundle)
-    print(f"{bundle.directory}: {size_bytes / 1e6:.2f} MB, precisions {bundle.manifest.precisions}")
+    passed = (
+        f"{engine} in {', '.join(precisions)}"
+        for engine, precisions in bundle.manifest.precisions.items()
+    )
+    print(f"{bundle.directory}: {size_bytes / 1e6:.2f} MB, for {' and '.join(passed)}")
     if size_bytes > LARGEST_BUNDLE_BYTES:
         print(f"larger than {LARGEST_BUNDLE_BYTES / 1e6:.0f} MB: too large to ship in a repository")
     return bundle.directory
