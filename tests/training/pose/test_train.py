@@ -75,16 +75,15 @@ def test_arguments_that_cannot_work_are_refused_before_training(
 
 
 @pytest.mark.parametrize(
-    ("placed", "use"), [(slice(0, 2), "choose the epoch"), (slice(0, 0), "train")]
+    ("labelled", "use"), [("training", "choose the epoch"), ("validation", "train")]
 )
 def test_a_part_of_the_split_without_a_point_is_refused_before_training(
-    project: Path, tmp_path: Path, placed: slice, use: str
+    project: Path, tmp_path: Path, labelled: str, use: str
 ) -> None:
     (table,) = project.glob("labeled-data/*/*.csv")
     lines = table.read_text().splitlines()
     names = [line.split(",")[0].removeprefix("labeled-data/") for line in lines[3:]]
-    split = split_frames(names, SplitSettings())
-    kept = set(split.training[placed] if use == "choose the epoch" else split.validation)
+    kept = getattr(split_frames(names, SplitSettings()), labelled)
     for place, name in enumerate(names, 3):
         if name not in kept:
             lines[place] = lines[place].split(",")[0] + ",,,,"
